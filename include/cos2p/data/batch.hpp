@@ -1,0 +1,38 @@
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "cos2p/data/dataset.hpp"
+#include "cos2p/support/random.hpp"
+
+namespace cos2p {
+
+struct AugmentOptions {
+  int crop_padding = 0;  ///< random crop after zero padding by so many pixels; 0 = none
+  bool flip = false;     ///< horizontal flip with probability 1/2
+};
+
+/// Mean and deviation of each channel, of pixels scaled to [0, 1].
+struct Normalization {
+  std::vector<float> mean, deviation;
+};
+Normalization measure_normalization(const ImageSet& images);
+
+/// Turns sample indices into network input. Stateless: the caller gives the random engine.
+class BatchMaker {
+ public:
+  /// `images` must outlive this object.
+  BatchMaker(const ImageSet& images, Normalization normalization, AugmentOptions augment);
+
+  /// Writes normalised images to `out`, (B, C, H, W) float32, B = indices.size(), and their labels to `labels`, (B).
+  /// With `rng` (training) images are cropped and flipped as the options say; without (evaluation) they are not.
+  void fill(Span<const std::int64_t> indices, Rng* rng, Span<float> out, Span<std::int64_t> labels) const;
+
+ private:
+  const ImageSet& images_;
+  Normalization normalization_;
+  AugmentOptions augment_;
+};
+
+}  // namespace cos2p

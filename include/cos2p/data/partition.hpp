@@ -1,0 +1,32 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "cos2p/data/dataset.hpp"
+
+namespace cos2p {
+
+enum class PartitionKind { iid, dirichlet, shards };
+std::string to_string(PartitionKind kind);
+PartitionKind parse_partition_kind(const std::string& text);
+
+struct PartitionOptions {
+  PartitionKind kind = PartitionKind::dirichlet;
+  double dirichlet_alpha = 0.5;   ///< concentration; small = unlike clients
+  int classes_per_client = 2;     ///< shards
+  std::int64_t minimum_size = 10; ///< samples every client gets at least
+  std::uint64_t seed = 0;
+};
+
+/// partition[c] = the sorted sample indices of client c. Disjoint; together every sample exactly once.
+using Partition = std::vector<std::vector<std::int64_t>>;
+
+/// Throws Error(usage) where it cannot be done (more clients than samples, minimum size unreachable, ...), with the figures.
+Partition make_partition(Span<const std::int32_t> labels, int classes, int clients, const PartitionOptions& options);
+
+/// A table: one row a client, its samples and its count of each class.
+std::string partition_table(const Partition& partition, Span<const std::int32_t> labels, int classes);
+
+}  // namespace cos2p

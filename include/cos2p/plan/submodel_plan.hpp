@@ -1,0 +1,76 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "cos2p/model/segment_table.hpp"
+#include "cos2p/model/unit_set.hpp"
+
+namespace cos2p {
+
+/// Which blocks a client gets, and how wide: what the server decides (the client then chooses the units).
+struct Assignment {
+  int kept_blocks = 0;       ///< blocks 0 .. kept_blocks-1; the deepest are pruned first
+  int frozen_blocks = 0;     ///< embedding and blocks 0 .. frozen_blocks-1 are not trained; < kept_blocks
+  int heads = 0;             ///< kept heads in each kept block, >= 1
+  int neurons = 0;           ///< kept neurons in each kept block, >= 1
+  bool operator==(const Assignment& o) const {
+    return kept_blocks == o.kept_blocks && frozen_blocks == o.frozen_blocks && heads == o.heads && neurons == o.neurons;
+  }
+};
+Assignment full_assignment(const ModelOptions& model);
+
+enum class OptimizerKind { sgd, adamw };
+
+/// What of local training decides its cost.
+struct TrainingShape {
+  int batch_size = 32;
+  OptimizerKind optimizer = OptimizerKind::sgd;
+  bool momentum = true;  ///< SGD keeps a momentum buffer
+};
+
+/// Predicted memory of a training step, bytes. `program` (libraries, BLAS buffers) is not part of the sum.
+struct MemoryEstimate {
+  std::int64_t weights = 0, gradients = 0, optimizer = 0, activations = 0, workspace = 0;
+  std::int64_t total() const { return weights + gradients + optimizer + activations + workspace; }
+};
+
+struct PlanCost {
+  std::int64_t parameters = 0, trained_parameters = 0;
+  double forward_flops = 0, step_flops = 0;   ///< of one batch; multiply and add counted as two
+  MemoryEstimate memory;
+  std::int64_t pull_bytes = 0, push_bytes = 0;  ///< of one round: full segments down, kept units of trained segments up
+};
+/// Costs depend only on how many units are kept, not on which.
+PlanCost estimate_cost(const SegmentTable& table, const Assignment& assignment, const TrainingShape& training);
+
+/// A submodel, complete: blocks, units, and the map between its rows and the full model's. A value: immutable, and two
+/// compare equal if and only if they train the same thing.
+class SubmodelPlan {
+ public:
+  /// `heads` and `neurons` hold one set per kept block. Throws Error(usage) for windows and sets that do not fit the model.
+  SubmodelPlan(const SegmentTable& table, int kept_blocks, int frozen_blocks, std::vector<UnitSet> heads, std::vector<UnitSet> neurons);
+  static SubmodelPlan full(const SegmentTable& table);
+
+  int kept_blocks() const { return kept_blocks_; }
+  int frozen_blocks() const { return frozen_blocks_; }
+  const std::vector<UnitSet>& heads() const { return heads_; }
+  const std::vector<UnitSet>& neurons() const { return neurons_; }
+  bool holds(SegmentId id) const;
+  bool trains(SegmentId id) const;
+  std::vector<SegmentId> held_segments() const;     ///< in table order
+  std::vector<SegmentId> trained_segments() const;
+  const UnitSet& units(SegmentId id) const;         ///< empty set for segments without units
+  /// Index in the full segment of element `index` of the submodel's segment; throws Error(internal) past the end.
+  std::int64_t full_index(SegmentId id, std::int64_t index) const;
+  bool operator==(const SubmodelPlan& other) const;
+  bool operator!=(const SubmodelPlan& other) const { return !(*this == other); }
+
+ private:
+  const SegmentTable* table_;
+  int kept_blocks_, frozen_blocks_;
+  std::vector<UnitSet> heads_, neurons_;
+};
+
+}  // namespace cos2p
