@@ -1,0 +1,125 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "cos2p/plan/submodel_plan.hpp"
+#include "cos2p/transport/message.hpp"
+#include "cos2p/transport/model_store.hpp"
+
+namespace cos2p {
+
+/// Size of a channel's ring: `slots` slots of `slot_bytes` payload each.
+struct RingOptions {
+  int slots = 8;
+  std::int64_t slot_bytes = 512 << 10;
+};
+
+/// What the server tells a worker; the worker reads it when it likes.
+struct Notice {
+  enum class Phase : std::uint32_t { starting = 0, running = 1, stopping = 2, excluded = 3 };
+  Phase phase = Phase::starting;
+  std::int32_t round = 0;          ///< rounds closed so far
+  std::int32_t rounds = 0;         ///< rounds of the run (for the learning rate's schedule)
+  std::int32_t lockstep = 0;       ///< 1: a client starts one local round per server round (policy sync)
+};
+
+/// One client that the worker executes.
+struct ClientTask {
+  std::int32_t client = -1;
+  std::int32_t next_round = 0;     ///< index of its next local round (greater than 0 after a resume)
+  Assignment assignment;
+};
+
+/// A part of a process's memory as another end of a channel reaches it: an MPI window, or plain memory in the twin.
+/// put() and get() may return before the data moved; flush() waits until all of them have.
+class RemoteMemory {
+ public:
+  virtual ~RemoteMemory() = default;
+  virtual void put(const void* source, std::size_t bytes, std::size_t offset) = 0;
+  virtual void get(void* target, std::size_t bytes, std::size_t offset) = 0;
+  virtual void flush() = 0;
+};
+
+struct WorkerChannelStats {
+  std::int64_t bytes_pushed = 0, bytes_pulled = 0;
+  double waiting_s = 0;            ///< seconds in which the ring was full
+  std::int64_t torn_reads = 0;     ///< segment reads that had to be repeated
+};
+
+/// A worker's end: everything it does is one-sided. See docs/rma_protocol.md for the layout and the orderings.
+class WorkerChannel {
+ public:
+  /// Called while there is nothing to do but wait (ring full, segment being written); sleeps, or lets the twin's server run.
+  using Idle = std::function<void()>;
+
+  /// `ring` is the channel's own memory at the server, `store` the server's ModelStore memory.
+  WorkerChannel(const SegmentTable& table, RingOptions options, std::unique_ptr<RemoteMemory> ring,
+                std::unique_ptr<RemoteMemory> store, Idle idle);
+
+  /// Sends one message, whose body is `parts` one after another. Waits only while this channel's ring is full.
+  /// Returns false where the server has stopped, excluded this worker, or its heartbeat stands still.
+  bool push(const MessageHeader& header, const std::vector<Span<const std::byte>>& parts);
+
+  /// Versions of all segments, by segment id.
+  std::vector<std::uint64_t> read_versions();
+  /// The full segment, whole: version and checksum agree before and after. Returns its version.
+  /// Throws Error(no_workers) where it cannot be had (the server is gone).
+  std::uint64_t read_segment(SegmentId id, Span<float> values);
+
+  Notice read_notice();
+  std::vector<ClientTask> read_tasks();
+  /// Seconds for which the server's heartbeat has stood still, as seen by read_notice() and push().
+  double server_silence_s() const;
+
+  void heartbeat();
+  /// Tells the server that this worker leaves in order; nothing may be pushed afterwards.
+  void close();
+  const WorkerChannelStats& stats() const;
+
+ private:
+  struct State;
+  std::shared_ptr<State> state_;
+};
+
+/// Why messages were dropped, counted.
+struct DropCounters {
+  std::int64_t corrupt = 0;      ///< checksum does not match
+  std::int64_t truncated = 0;    ///< a message that another one cut off, or one whose worker left in the middle
+  std::int64_t duplicate = 0;    ///< a slot or message that was seen before
+  std::int64_t malformed = 0;    ///< sizes or kinds that cannot be
+  std::int64_t rejected = 0;     ///< by the sink (unknown segment, wrong size, too stale)
+  std::int64_t total() const { return corrupt + truncated + duplicate + malformed + rejected; }
+};
+
+/// The server's end. Never waits: poll() takes what is there.
+class ServerChannel {
+ public:
+  /// `memory` (ring_memory_bytes() bytes) is what the worker's `ring` reaches; it must outlive this object.
+  ServerChannel(WorkerRank worker, RingOptions options, int max_tasks, Span<std::byte> memory);
+  static std::size_t memory_bytes(RingOptions options, int max_tasks);
+
+  /// Takes at most `max_slots` slots; returns how many were taken.
+  int poll(MessageSink& sink, int max_slots);
+
+  void set_notice(const Notice& notice);
+  void set_tasks(const std::vector<ClientTask>& tasks);
+  /// Counts up what read_notice() watches; call it in every turn of the server's loop.
+  void heartbeat();
+
+  /// The worker's heartbeat counter (any change means it lives), and whether it said that it leaves.
+  std::uint64_t worker_heartbeat() const;
+  bool closed_by_worker() const;
+  const DropCounters& dropped() const;
+  WorkerRank worker() const { return worker_; }
+
+ private:
+  struct State;
+  WorkerRank worker_;
+  std::shared_ptr<State> state_;
+};
+
+}  // namespace cos2p

@@ -1,0 +1,102 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <type_traits>
+
+#include "cos2p/support/span.hpp"
+#include "cos2p/support/typed_id.hpp"
+
+namespace cos2p {
+
+enum class MessageKind : std::uint32_t {
+  segment_update = 1,  ///< body: unit bitmap (bitmap_bytes, padded to 64), then the kept values (float32)
+  round_report = 2,    ///< body: one RoundReport; comes after all segment updates of that local round
+};
+
+/// What stands in front of a message's body, on the wire as it is here (little endian, no padding).
+struct MessageHeader {
+  MessageKind kind = MessageKind::segment_update;
+  std::int32_t client = -1;
+  std::int32_t client_round = 0;     ///< 0-based count of this client's local rounds
+  std::int32_t segment = -1;         ///< segment_update only
+  std::uint64_t base_version = 0;    ///< version of the segment that training started from
+  double weight = 0;                 ///< samples that the update stands for
+  std::int64_t bitmap_bytes = 0;     ///< bytes of the unit bitmap; 0 for segments without units
+  std::int64_t body_bytes = 0;       ///< all bytes that follow
+};
+static_assert(std::is_trivially_copyable_v<MessageHeader> && sizeof(MessageHeader) == 56);
+
+/// Offset of the values in the body of a segment update: the bitmap is padded so that the values are aligned.
+constexpr std::int64_t values_offset(std::int64_t bitmap_bytes) { return (bitmap_bytes + 63) / 64 * 64; }
+
+/// What a client measured in one local round; goes to the log, metrics.csv and /history.
+struct RoundReport {
+  std::int64_t samples = 0;
+  std::int64_t steps = 0;
+  std::int64_t updates = 0;          ///< segment updates pushed in this round
+  double loss = 0, accuracy = 0;     ///< of training, at the deepest kept exit
+  double compute_s = 0, transfer_s = 0, waiting_s = 0;
+  std::int64_t bytes_pulled = 0, bytes_pushed = 0;
+  std::int64_t peak_memory = 0;      ///< bytes: tensors of this client's training step at their largest
+  std::int64_t peak_resident = 0;    ///< bytes: the process
+};
+static_assert(std::is_trivially_copyable_v<RoundReport>);
+
+/// Aligned bytes whose memory goes back to the pool it came from.
+class Buffer {
+ public:
+  using Release = void (*)(void* owner, std::byte* data, std::size_t capacity);
+  Buffer() = default;
+  Buffer(std::byte* data, std::size_t size, std::size_t capacity, void* owner, Release release)
+      : data_(data), size_(size), capacity_(capacity), owner_(owner), release_(release) {}
+  Buffer(Buffer&& other) noexcept { swap(other); }
+  Buffer& operator=(Buffer&& other) noexcept {
+    Buffer gone(std::move(other));
+    swap(gone);
+    return *this;
+  }
+  Buffer(const Buffer&) = delete;
+  Buffer& operator=(const Buffer&) = delete;
+  ~Buffer() {
+    if (release_ != nullptr) release_(owner_, data_, capacity_);
+  }
+  std::byte* data() const { return data_; }
+  std::size_t size() const { return size_; }
+
+ private:
+  void swap(Buffer& other) noexcept {
+    std::swap(data_, other.data_);
+    std::swap(size_, other.size_);
+    std::swap(capacity_, other.capacity_);
+    std::swap(owner_, other.owner_);
+    std::swap(release_, other.release_);
+  }
+  std::byte* data_ = nullptr;
+  std::size_t size_ = 0, capacity_ = 0;
+  void* owner_ = nullptr;
+  Release release_ = nullptr;
+};
+
+/// A whole, checked message.
+struct Message {
+  WorkerRank worker;
+  MessageHeader header;
+  Buffer body;
+};
+
+/// Where a server channel puts what arrives. The channel calls it from the thread that polls.
+class MessageSink {
+ public:
+  enum class Verdict {
+    accept,  ///< `body` was filled in; the message will be copied there
+    later,   ///< no memory now: the channel stops draining this worker's ring (back-pressure on the sender alone)
+    reject,  ///< wrong sizes, unknown segment, too stale: the channel skips the message
+  };
+  virtual ~MessageSink() = default;
+  virtual Verdict begin(WorkerRank worker, const MessageHeader& header, Buffer& body) = 0;
+  virtual void deliver(Message message) = 0;
+};
+
+}  // namespace cos2p

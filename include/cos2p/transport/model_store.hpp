@@ -1,0 +1,51 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <vector>
+
+#include "cos2p/model/segment_table.hpp"
+#include "cos2p/support/span.hpp"
+
+namespace cos2p {
+
+/// The published model: one contiguous, page-aligned block of memory which workers read one-sidedly while the server
+/// writes. Each segment carries a sequence lock (odd while it is written), its version and a checksum of its values, so that
+/// a reader detects a read that overlapped a write, or data that had not arrived when a flush returned.
+/// One writer thread; any number of readers.
+class ModelStore {
+ public:
+  explicit ModelStore(const SegmentTable& table);
+  ~ModelStore();
+  ModelStore(const ModelStore&) = delete;
+  ModelStore& operator=(const ModelStore&) = delete;
+
+  /// Lets `write` change the segment's values in place, then gives it the next version (which is returned).
+  std::uint64_t publish(SegmentId id, const std::function<void(Span<float>)>& write);
+  /// Sets values and version, as read from a checkpoint.
+  void restore(SegmentId id, Span<const float> values, std::uint64_t version);
+
+  /// For the writer's own process, between publishes.
+  Span<const float> values(SegmentId id) const;
+  std::uint64_t version(SegmentId id) const;
+
+  /// What readers see.
+  Span<std::byte> memory() const;
+  struct Layout {
+    std::size_t entry_offset;   ///< of the segment's StoreEntry
+    std::size_t values_offset;  ///< of its values
+    std::size_t values_bytes;
+  };
+  /// The same on server and workers: a function of the table alone.
+  static std::vector<Layout> layout(const SegmentTable& table);
+  static std::size_t memory_bytes(const SegmentTable& table);
+
+ private:
+  const SegmentTable& table_;
+  std::vector<Layout> layout_;
+  std::byte* memory_ = nullptr;
+  std::size_t bytes_ = 0;
+};
+
+}  // namespace cos2p
