@@ -8,10 +8,11 @@
 
 namespace cos2p {
 
-/// Labelled images in memory, as bytes: nothing is normalised or augmented here (BatchMaker does that per batch).
+/// Labelled images in memory, as bytes: nothing is normalised or augmented here (BatchMaker does that per
+/// batch).
 struct ImageSet {
-  std::string name;                 ///< "fashion-mnist"
-  std::vector<std::string> files;   ///< the files it was read from; empty for the synthetic set
+  std::string name;                ///< "fashion-mnist"
+  std::vector<std::string> files;  ///< the files it was read from; empty for the synthetic set
   int height = 0, width = 0, channels = 0;
   int classes = 0;
   std::vector<std::uint8_t> pixels;  ///< (N, H, W, C)
@@ -25,17 +26,18 @@ struct ImageSet {
 };
 
 enum class DatasetKind { fashion_mnist, mnist, cifar_10, cifar_100, hdf5, synthetic };
-/// The spelling of the command line ("fashion-mnist") and back; parse throws Error(usage) listing the choices.
+/// The spelling of the command line ("fashion-mnist") and back; parse throws Error(usage) listing the
+/// choices.
 std::string to_string(DatasetKind kind);
 DatasetKind parse_dataset_kind(const std::string& text);
 
 struct DatasetOptions {
   DatasetKind kind = DatasetKind::synthetic;
-  std::string data_dir;              ///< where the official files lie (searched in it and one directory below)
-  bool coarse_labels = false;        ///< CIFAR-100: the 20 coarse labels instead of the 100 fine ones
+  std::string data_dir;        ///< where the official files lie (searched in it and one directory below)
+  bool coarse_labels = false;  ///< CIFAR-100: the 20 coarse labels instead of the 100 fine ones
   std::int64_t synthetic_train = 4096, synthetic_test = 1024;  ///< sizes of the built-in set
   std::int64_t limit_train = 0, limit_test = 0;                ///< keep only the first n records; 0 = all
-  std::uint64_t seed = 0;            ///< of the built-in set
+  std::uint64_t seed = 0;                                      ///< of the built-in set
 };
 
 /// The training and test parts; both have the same shape and classes.
@@ -44,7 +46,8 @@ struct Dataset {
 };
 
 /// Reads a data set by its official file names, compressed or not.
-/// Throws Error(data) naming file, reason and cure: missing, truncated, over-long or mislabelled files, labels out of range.
+/// Throws Error(data) naming file, reason and cure: missing, truncated, over-long or mislabelled files,
+/// labels out of range.
 Dataset load_dataset(const DatasetOptions& options);
 
 }  // namespace cos2p

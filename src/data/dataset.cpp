@@ -1,0 +1,205 @@
+#include "cos2p/data/dataset.hpp"
+
+#include <fmt/ranges.h>
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <array>
+#include <cctype>
+#include <filesystem>
+#include <system_error>
+#include <utility>
+
+#include "cos2p/support/error.hpp"
+#include "readers.hpp"
+
+namespace fs = std::filesystem;
+
+namespace cos2p {
+namespace data {
+namespace {
+
+constexpr std::array<std::pair<DatasetKind, const char*>, 6> kind_names = {
+    {{DatasetKind::fashion_mnist, "fashion-mnist"},
+     {DatasetKind::mnist, "mnist"},
+     {DatasetKind::cifar_10, "cifar-10"},
+     {DatasetKind::cifar_100, "cifar-100"},
+     {DatasetKind::hdf5, "hdf5"},
+     {DatasetKind::synthetic, "synthetic"}}};
+
+/// "Fashion_MNIST" -> "fashionmnist": people spell their directories in many ways.
+std::string letters_and_digits(const std::string& text) {
+  std::string result;
+  for (const char c : text) {
+    if (std::isalnum(static_cast<unsigned char>(c)) != 0) {
+      result += static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+    }
+  }
+  return result;
+}
+
+/// The set whose name a directory bears; `hdf5` for none. MNIST and its relatives share their files' names.
+DatasetKind kind_by_name(const std::string& directory) {
+  const std::string name = letters_and_digits(fs::path(directory).filename().string());
+  const auto contains = [&](const char* part) { return name.find(part) != std::string::npos; };
+  if (contains("fashion")) return DatasetKind::fashion_mnist;
+  if (contains("cifar100")) return DatasetKind::cifar_100;
+  if (contains("cifar10")) return DatasetKind::cifar_10;
+  if (name.compare(0, 5, "mnist") == 0) return DatasetKind::mnist;
+  return DatasetKind::hdf5;
+}
+
+void keep_first(ImageSet& set, std::int64_t limit, const char* part) {
+  if (limit < 0) {
+    fail(ExitCode::usage,
+         "the number of {} images cannot be limited to {} (it is negative), give 0 for all or a positive "
+         "number",
+         part, limit);
+  }
+  if (limit == 0 || limit >= set.size()) return;
+  set.labels.resize(static_cast<std::size_t>(limit));
+  set.pixels.resize(static_cast<std::size_t>(limit * set.image_bytes()));
+  set.pixels.shrink_to_fit();
+}
+
+void check_same_shape(const Dataset& dataset) {
+  const ImageSet &a = dataset.train, &b = dataset.test;
+  if (a.height != b.height || a.width != b.width || a.channels != b.channels) {
+    fail(ExitCode::data,
+         "the training and the test images differ in shape ({}x{}x{} in {}, {}x{}x{} in {}), give two parts "
+         "of the same set",
+         a.height, a.width, a.channels, a.files.front(), b.height, b.width, b.channels, b.files.front());
+  }
+}
+
+Dataset read(const DatasetOptions& options) {
+  switch (options.kind) {
+    case DatasetKind::fashion_mnist:
+    case DatasetKind::mnist:
+      return read_idx(options);
+    case DatasetKind::cifar_10:
+    case DatasetKind::cifar_100:
+      return read_cifar(options);
+    case DatasetKind::hdf5:
+      return read_hdf5(options);
+    case DatasetKind::synthetic:
+      break;
+  }
+  return make_synthetic(options);
+}
+
+}  // namespace
+
+std::vector<std::string> subdirectories(const std::string& directory) {
+  std::vector<std::string> result;
+  std::error_code error;
+  for (fs::directory_iterator i(directory, error), end; !error && i != end; i.increment(error)) {
+    std::error_code unreadable;
+    if (i->is_directory(unreadable)) result.push_back(i->path().string());
+  }
+  std::sort(result.begin(), result.end());
+  return result;
+}
+
+std::string find_file(const std::string& directory, const std::vector<std::string>& names) {
+  for (const std::string& name : names) {
+    for (const char* ending : {"", ".gz"}) {
+      const fs::path path = fs::path(directory) / (name + ending);
+      std::error_code error;
+      if (fs::exists(path, error) && !fs::is_directory(path, error)) return path.string();
+    }
+  }
+  return {};
+}
+
+std::string find_set_directory(const DatasetOptions& options,
+                               const std::function<bool(const std::string&)>& holds) {
+  if (holds(options.data_dir)) return options.data_dir;
+  std::vector<std::string> all, named;
+  for (const std::string& directory : subdirectories(options.data_dir)) {
+    if (!holds(directory)) continue;
+    // People's own images may lie in a directory of any name.
+    const DatasetKind kind = options.kind == DatasetKind::hdf5 ? DatasetKind::hdf5 : kind_by_name(directory);
+    if (kind == options.kind) named.push_back(directory);
+    if (kind == options.kind || kind == DatasetKind::hdf5) all.push_back(directory);
+  }
+  const std::vector<std::string>& found = named.empty() ? all : named;
+  if (found.size() > 1) {
+    fail(ExitCode::data, "--data-dir {} holds more than one {} set ({}), name one of these directories",
+         options.data_dir, to_string(options.kind), fmt::join(found, ", "));
+  }
+  return found.empty() ? std::string() : found.front();
+}
+
+void fail_not_found(const DatasetOptions& options, const std::string& directory, const std::string& names) {
+  const std::string kind = to_string(options.kind);
+  const std::string cure =
+      options.kind == DatasetKind::hdf5
+          ? "name the directory or the file with --data-dir (datasets/README.md describes the layout)"
+          : fmt::format(
+                "get them with datasets/download.sh {} --dir {}, or name their directory with --data-dir",
+                kind, options.data_dir);
+  std::error_code error;
+  if (!fs::is_directory(options.data_dir, error)) {
+    fail(ExitCode::data, "the {} files are missing (--data-dir {} is not a directory; looked for {}), {}",
+         kind, options.data_dir, names, cure);
+  }
+  if (directory.empty()) {
+    fail(ExitCode::data,
+         "the {} files are missing (looked in {} and in the directories just below it for {}), {}", kind,
+         options.data_dir, names, cure);
+  }
+  fail(ExitCode::data, "the {} files are incomplete (looked in {} for {}), {}", kind, directory, names, cure);
+}
+
+void check_labels(const std::vector<std::int32_t>& labels, int classes, const std::string& where) {
+  for (std::size_t i = 0; i < labels.size(); ++i) {
+    if (labels[i] < 0 || labels[i] >= classes) {
+      fail(ExitCode::data,
+           "{} has a label out of range (record {} is labelled {}; 0 to {} are possible), check that it is "
+           "the right file",
+           where, i, labels[i], classes - 1);
+    }
+  }
+}
+
+}  // namespace data
+
+std::string to_string(DatasetKind kind) {
+  for (const auto& [known, name] : data::kind_names) {
+    if (known == kind) return name;
+  }
+  return "unknown";
+}
+
+DatasetKind parse_dataset_kind(const std::string& text) {
+  std::vector<std::string> names;
+  for (const auto& [kind, name] : data::kind_names) {
+    if (text == name) return kind;
+    names.emplace_back(name);
+  }
+  fail(ExitCode::usage,
+       "--dataset {} is unknown (it is none of the sets this program reads), choose one of {}", text,
+       fmt::join(names, ", "));
+}
+
+Dataset load_dataset(const DatasetOptions& options) {
+  if (options.kind != DatasetKind::synthetic && options.data_dir.empty()) {
+    fail(ExitCode::usage,
+         "--data-dir is missing (--dataset {} is read from files), name the directory that holds them",
+         to_string(options.kind));
+  }
+  Dataset dataset = data::read(options);
+  data::check_same_shape(dataset);
+  data::keep_first(dataset.train, options.limit_train, "training");
+  data::keep_first(dataset.test, options.limit_test, "test");
+  const ImageSet& train = dataset.train;
+  spdlog::info("data: {}, {} training and {} test images of {}x{}x{}, {} classes", train.name, train.size(),
+               dataset.test.size(), train.height, train.width, train.channels, train.classes);
+  for (const ImageSet* part : {&dataset.train, &dataset.test}) {
+    for (const std::string& file : part->files) spdlog::info("data: read {}", file);
+  }
+  return dataset;
+}
+
+}  // namespace cos2p
