@@ -20,7 +20,9 @@ set_target_properties(cos2p_torch_pch PROPERTIES POSITION_INDEPENDENT_CODE ON)
 # cos2p_use_torch(TARGET): links LibTorch and reuses the precompiled header.
 function(cos2p_use_torch target)
   target_link_libraries(${target} PUBLIC cos2p_torch)
-  set_target_properties(${target} PROPERTIES POSITION_INDEPENDENT_CODE ON)
+  # The header was compiled with -fPIC and is refused under any other setting, so programs use -fPIC as well, not CMake's -fPIE.
+  set_target_properties(${target} PROPERTIES POSITION_INDEPENDENT_CODE OFF)
+  target_compile_options(${target} PRIVATE -fPIC)
   target_precompile_headers(${target} REUSE_FROM cos2p_torch_pch)
 endfunction()
 
