@@ -17,21 +17,23 @@ namespace cos2p {
 enum class PolicyKind { sync, semi_async, async };
 enum class DiscountKind { constant, polynomial, hinge };
 enum class WeightingKind { samples, uniform };
-/// How far a merge moves a value when not every trainer of it has delivered: `updates` averages those that came;
-/// `trainers` lets the absent ones hold the present value, so that one client alone cannot overwrite the others.
+/// How far a merge moves a value when not every trainer of it has delivered: `updates` averages those that
+/// came; `trainers` lets the absent ones hold the present value, so that one client alone cannot overwrite
+/// the others.
 enum class NormalizeKind { updates, trainers };
 enum class ScheduleKind { constant, cosine };
 enum class TransportKind { rma, in_process };
 
 /// When segments are merged, and what a late update counts. The three policies are numbers of this one rule:
-/// a segment is merged when min(min_updates, its trainers) updates have come, or `deadline_s` after its first one.
+/// a segment is merged when min(min_updates, its trainers) updates have come, or `deadline_s` after its first
+/// one.
 struct PolicyOptions {
   PolicyKind kind = PolicyKind::semi_async;
-  int min_updates = 2;            ///< sync: all trainers; async: 1
-  double deadline_s = 30;         ///< 0 = none (sync, async)
-  int staleness_bound = 8;        ///< versions; an update staler than this is dropped
+  int min_updates = 2;      ///< sync: the largest int, which means all trainers; async: 1
+  double deadline_s = 30;   ///< 0 = none (sync, async)
+  int staleness_bound = 8;  ///< versions; an update staler than this is dropped
   DiscountKind discount = DiscountKind::polynomial;
-  double discount_a = 0.5;        ///< polynomial: (1+d)^-a; hinge: 1 if d <= b else 1/(a(d-b)+1)
+  double discount_a = 0.5;  ///< polynomial: (1+d)^-a; hinge: 1 if d <= b else 1/(a(d-b)+1)
   double discount_b = 4;
   WeightingKind weighting = WeightingKind::samples;
   NormalizeKind normalize = NormalizeKind::trainers;
@@ -39,19 +41,19 @@ struct PolicyOptions {
 };
 
 struct LocalTrainingOptions {
-  int local_steps = 0;            ///< optimizer steps per local round; 0 = local_epochs passes over the client's data
+  int local_steps = 0;  ///< optimizer steps per local round; 0 = local_epochs passes over the client's data
   double local_epochs = 1;
   int batch_size = 32;
   OptimizerKind optimizer = OptimizerKind::sgd;
   double learning_rate = 0.05;
-  double momentum = 0.9;          ///< SGD
+  double momentum = 0.9;  ///< SGD
   double weight_decay = 0;
   ScheduleKind schedule = ScheduleKind::constant;
-  int warmup_rounds = 0;          ///< linear from 0 over so many server rounds
-  int schedule_rounds = 0;        ///< length of the cosine, server rounds; 0 = rounds
-  double clip_norm = 1.0;         ///< of all gradients together; 0 = none
+  int warmup_rounds = 0;    ///< linear from 0 over so many server rounds
+  int schedule_rounds = 0;  ///< length of the cosine, server rounds; 0 = rounds
+  double clip_norm = 1.0;   ///< of all gradients together; 0 = none
   bool scale_kept_units = true;
-  int reselect_every = 10;        ///< local rounds after which a client chooses its units anew; 0 = never
+  int reselect_every = 10;  ///< local rounds after which a client chooses its units anew; 0 = never
 };
 
 /// Every option of every subcommand, in one struct; each command line offers the part it uses.
@@ -62,31 +64,32 @@ struct RunOptions {
   AugmentOptions augment;
   // model
   std::string model_name = "micro";
-  ModelOptions model;             ///< after the data's shape and --dim, --blocks, ... have been applied and validated
+  ModelOptions model;  ///< after the data's shape and --dim, --blocks, ... have been applied and validated
   bool patch_given = false;
   // fleet
-  std::vector<std::string> budgets{"1"};  ///< per client in turn: share of the full model's training memory, bytes, or a device
-  int clients = 0;                ///< 0 = one per worker (in-process: one per budget)
+  std::vector<std::string> budgets{
+      "1"};         ///< per client in turn: share of the full model's training memory, bytes, or a device
+  int clients = 0;  ///< 0 = one per worker (in-process: one per budget)
   BalanceKind balance = BalanceKind::balanced;
   int frozen_blocks = 0;
   // training
   PolicyOptions policy;
   LocalTrainingOptions local;
-  int rounds = 10;                ///< of the whole run; a resumed run goes on to this number
+  int rounds = 10;  ///< of the whole run; a resumed run goes on to this number
   std::uint64_t seed = 0;
   // run
   std::string output = "runs/latest";
-  std::string resume;             ///< directory or file; empty = start anew
-  int evaluate_every = 1;         ///< server rounds; 0 = only at the end
-  int checkpoint_every = 1;       ///< server rounds; 0 = only at the end
-  std::string device = "auto";    ///< auto, cpu, cuda, cuda:N
-  int threads = 0;                ///< per rank; 0 = cores of the host shared among its ranks
+  std::string resume;           ///< directory or file; empty = start anew
+  int evaluate_every = 1;       ///< server rounds; 0 = only at the end
+  int checkpoint_every = 1;     ///< server rounds; 0 = only at the end
+  std::string device = "auto";  ///< auto, cpu, cuda, cuda:N
+  int threads = 0;              ///< per rank; 0 = cores of the host shared among its ranks
   TransportKind transport = TransportKind::rma;
   RingOptions ring;
   bool quiet = false;
   // plan, inspect, evaluate
   bool json = false;
-  std::string file;               ///< the checkpoint
+  std::string file;  ///< the checkpoint
   int evaluation_batch = 250;
 };
 
@@ -95,21 +98,27 @@ enum class Subcommand { train, plan, inspect, evaluate };
 struct CommandLine {
   Subcommand subcommand = Subcommand::train;
   RunOptions options;
-  /// Every option in effect, as name -> value in the spelling of a configuration file; recorded in options.toml and /meta.
+  /// Every option in effect, as name -> value in the spelling of a configuration file; recorded in
+  /// options.toml and /meta. Options that have no meaning beside the others (--momentum with adamw) are not
+  /// in it.
   std::map<std::string, std::string> in_effect;
   /// Names that the user gave (command line, environment or file); the others have their defaults.
   std::vector<std::string> given;
 };
 
-/// Parses the command line, `--config FILE` (TOML; the same names) and COS2P_* environment variables, in this order of
-/// precedence. Prints help or version and sets `finished` where that was asked for.
-/// Throws Error(usage) naming the option, the value and what is accepted.
+/// Parses the command line, `--config FILE` (TOML; the same names) and COS2P_* environment variables, in this
+/// order of precedence. Prints help or version and sets `finished` where that was asked for. Throws
+/// Error(usage) naming the option, the value, where it stands and what is accepted.
 CommandLine parse_command_line(int argc, const char* const* argv, bool& finished);
 
-/// `in_effect` as a configuration file that `--config` reads back.
+/// `in_effect` as a configuration file that `--config` reads back to the same options.
 std::string to_toml(const std::map<std::string, std::string>& in_effect);
 
+std::string to_string(Subcommand subcommand);
 std::string to_string(PolicyKind kind);
+std::string to_string(DiscountKind kind);
+std::string to_string(WeightingKind kind);
+std::string to_string(NormalizeKind kind);
 std::string to_string(TransportKind kind);
 std::string to_string(OptimizerKind kind);
 std::string to_string(ScheduleKind kind);

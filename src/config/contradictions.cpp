@@ -1,0 +1,131 @@
+#include "contradictions.hpp"
+
+#include <limits>
+
+#include "cos2p/support/error.hpp"
+
+namespace cos2p::config {
+namespace {
+
+Source source_of(const WrittenOptions& written, const std::string& name) {
+  const auto found = written.find(name);
+  return found == written.end() ? Source::standard : found->second.source;
+}
+
+std::string called(const WrittenOptions& written, const std::string& name) {
+  const auto found = written.find(name);
+  if (found == written.end()) return "--" + name;
+  const std::string& where = found->second.where;
+  return where.empty() ? "--" + name : fmt::format("--{} ({})", name, where);
+}
+
+void drop_overruled(WrittenOptions& written) {
+  for (const OptionSpec& spec : option_table()) {
+    const Source own = source_of(written, spec.name);
+    if (own == Source::standard) continue;
+    if (!spec.yields_to.empty() && source_of(written, spec.yields_to) > own) written.erase(spec.name);
+    if (spec.exclusive_with.empty()) continue;
+    const Source other = source_of(written, spec.exclusive_with);
+    if (other == own) {
+      fail(ExitCode::usage,
+           "{} and {} contradict each other (both say the same thing in different ways), give one of them",
+           called(written, spec.name), called(written, spec.exclusive_with));
+    }
+    if (other > own) written.erase(spec.name);
+  }
+}
+
+RunOptions read_all(Subcommand subcommand, const WrittenOptions& written) {
+  RunOptions options;
+  for (const OptionSpec& spec : option_table()) {
+    const auto found = written.find(spec.name);
+    if (found == written.end()) continue;
+    try {
+      spec.set(options, found->second.values);
+    } catch (const BadValue& bad) {
+      std::string text;
+      for (const std::string& value : found->second.values) text += (text.empty() ? "" : ",") + value;
+      const std::string& where = found->second.where;
+      fail(ExitCode::usage, "{} cannot be '{}' (expected {}{}), see cos2p {} --help",
+           spec.positional ? spec.metavar : "--" + spec.name, text, bad.expected,
+           where.empty() ? "" : "; " + where, to_string(subcommand));
+    }
+  }
+  return options;
+}
+
+/// An evaluation without --dataset uses the checkpoint's, which is not known here.
+bool cause_unknown(Subcommand subcommand, const WrittenOptions& written, const OptionSpec& spec) {
+  return subcommand == Subcommand::evaluate && spec.cause == "dataset" &&
+         source_of(written, "dataset") == Source::standard;
+}
+
+void drop_meaningless(Subcommand subcommand, const RunOptions& options, WrittenOptions& written) {
+  for (const OptionSpec& spec : option_table()) {
+    const Source own = source_of(written, spec.name);
+    if (own == Source::standard || !spec.why_not || cause_unknown(subcommand, written, spec)) continue;
+    const std::string reason = spec.why_not(options);
+    if (reason.empty()) continue;
+    if (own >= Source::file && own >= source_of(written, spec.cause)) {
+      fail(ExitCode::usage, "{} has no meaning beside {} ({}), leave one of them out or change it",
+           called(written, spec.name),
+           fmt::format("--{} {}", spec.cause, find_option(spec.cause)->get(options)), reason);
+    }
+    written.erase(spec.name);
+  }
+}
+
+void refuse_impossible(Subcommand subcommand, const RunOptions& o, const WrittenOptions& written) {
+  const bool takes_file = subcommand == Subcommand::inspect || subcommand == Subcommand::evaluate;
+  if (takes_file && o.file.empty()) {
+    fail(ExitCode::usage,
+         "FILE is missing ({0} needs a checkpoint), write for example: cos2p {0} runs/latest/latest",
+         to_string(subcommand));
+  }
+  const bool dataset_counts =
+      subcommand == Subcommand::train || source_of(written, "dataset") != Source::standard;
+  if (dataset_counts && o.dataset.kind != DatasetKind::synthetic && o.dataset.data_dir.empty()) {
+    fail(ExitCode::usage,
+         "--data-dir is missing (--dataset {} is read from files), give the directory that holds them; "
+         "datasets/README.md says "
+         "how to get them",
+         to_string(o.dataset.kind));
+  }
+  if (o.frozen_blocks >= o.model.blocks) {
+    fail(ExitCode::usage,
+         "--frozen-blocks cannot be {} (the model has {} blocks and at least one must be trained), freeze at "
+         "most {}",
+         o.frozen_blocks, o.model.blocks, o.model.blocks - 1);
+  }
+  if (subcommand == Subcommand::train && o.local.warmup_rounds > o.rounds) {
+    fail(ExitCode::usage,
+         "--warmup-rounds cannot be {} (the run has {} rounds), warm up over at most so many",
+         o.local.warmup_rounds, o.rounds);
+  }
+  if (subcommand == Subcommand::train && o.output.empty()) {
+    fail(ExitCode::usage,
+         "--output cannot be empty (checkpoints and metrics are written there), give a directory");
+  }
+}
+
+/// The numbers that follow from others.
+void complete(RunOptions& options, const WrittenOptions& written) {
+  if (source_of(written, "partition-seed") == Source::standard) options.partition.seed = options.seed;
+  PolicyOptions& policy = options.policy;
+  if (policy.kind == PolicyKind::semi_async) return;
+  policy.deadline_s = 0;
+  policy.min_updates = policy.kind == PolicyKind::sync ? std::numeric_limits<int>::max() : 1;
+}
+
+}  // namespace
+
+RunOptions resolve(Subcommand subcommand, WrittenOptions& written) {
+  drop_overruled(written);
+  drop_meaningless(subcommand, read_all(subcommand, written), written);
+  RunOptions options = read_all(subcommand, written);
+  refuse_impossible(subcommand, options, written);
+  complete(options, written);
+  return options;
+}
+
+}  // namespace cos2p::config

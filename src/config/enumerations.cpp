@@ -1,0 +1,147 @@
+#include "enumerations.hpp"
+
+#include <utility>
+
+#include "cos2p/support/error.hpp"
+
+namespace cos2p {
+namespace {
+
+template <typename Enum, std::size_t N>
+std::string name_of(Enum value, const std::pair<Enum, const char*> (&names)[N]) {
+  for (const auto& [known, name] : names) {
+    if (known == value) return name;
+  }
+  COS2P_ASSERT(!"a value outside of its enumeration");
+  return "";
+}
+
+}  // namespace
+
+std::string to_string(PolicyKind kind) {
+  return name_of<PolicyKind>(
+      kind,
+      {{PolicyKind::sync, "sync"}, {PolicyKind::semi_async, "semi-async"}, {PolicyKind::async, "async"}});
+}
+
+std::string to_string(DiscountKind kind) {
+  return name_of<DiscountKind>(kind, {{DiscountKind::constant, "constant"},
+                                      {DiscountKind::polynomial, "polynomial"},
+                                      {DiscountKind::hinge, "hinge"}});
+}
+
+std::string to_string(WeightingKind kind) {
+  return name_of<WeightingKind>(kind,
+                                {{WeightingKind::samples, "samples"}, {WeightingKind::uniform, "uniform"}});
+}
+
+std::string to_string(NormalizeKind kind) {
+  return name_of<NormalizeKind>(kind,
+                                {{NormalizeKind::updates, "updates"}, {NormalizeKind::trainers, "trainers"}});
+}
+
+std::string to_string(TransportKind kind) {
+  return name_of<TransportKind>(kind,
+                                {{TransportKind::rma, "rma"}, {TransportKind::in_process, "in-process"}});
+}
+
+std::string to_string(OptimizerKind kind) {
+  return name_of<OptimizerKind>(kind, {{OptimizerKind::sgd, "sgd"}, {OptimizerKind::adamw, "adamw"}});
+}
+
+std::string to_string(ScheduleKind kind) {
+  return name_of<ScheduleKind>(kind,
+                               {{ScheduleKind::constant, "constant"}, {ScheduleKind::cosine, "cosine"}});
+}
+
+std::string to_string(Subcommand subcommand) {
+  return name_of<Subcommand>(subcommand, {{Subcommand::train, "train"},
+                                          {Subcommand::plan, "plan"},
+                                          {Subcommand::inspect, "inspect"},
+                                          {Subcommand::evaluate, "evaluate"}});
+}
+
+namespace config {
+
+template <>
+const std::vector<Subcommand>& all_values<Subcommand>() {
+  static const std::vector<Subcommand> values{Subcommand::train, Subcommand::plan, Subcommand::inspect,
+                                              Subcommand::evaluate};
+  return values;
+}
+
+template <>
+const std::vector<DatasetKind>& all_values<DatasetKind>() {
+  static const std::vector<DatasetKind> values{DatasetKind::synthetic, DatasetKind::fashion_mnist,
+                                               DatasetKind::mnist,     DatasetKind::cifar_10,
+                                               DatasetKind::cifar_100, DatasetKind::hdf5};
+  return values;
+}
+
+template <>
+const std::vector<PartitionKind>& all_values<PartitionKind>() {
+  static const std::vector<PartitionKind> values{PartitionKind::iid, PartitionKind::dirichlet,
+                                                 PartitionKind::shards};
+  return values;
+}
+
+template <>
+const std::vector<BalanceKind>& all_values<BalanceKind>() {
+  static const std::vector<BalanceKind> values{BalanceKind::balanced, BalanceKind::deep, BalanceKind::wide};
+  return values;
+}
+
+template <>
+const std::vector<PolicyKind>& all_values<PolicyKind>() {
+  static const std::vector<PolicyKind> values{PolicyKind::sync, PolicyKind::semi_async, PolicyKind::async};
+  return values;
+}
+
+template <>
+const std::vector<DiscountKind>& all_values<DiscountKind>() {
+  static const std::vector<DiscountKind> values{DiscountKind::constant, DiscountKind::polynomial,
+                                                DiscountKind::hinge};
+  return values;
+}
+
+template <>
+const std::vector<WeightingKind>& all_values<WeightingKind>() {
+  static const std::vector<WeightingKind> values{WeightingKind::samples, WeightingKind::uniform};
+  return values;
+}
+
+template <>
+const std::vector<NormalizeKind>& all_values<NormalizeKind>() {
+  static const std::vector<NormalizeKind> values{NormalizeKind::updates, NormalizeKind::trainers};
+  return values;
+}
+
+template <>
+const std::vector<OptimizerKind>& all_values<OptimizerKind>() {
+  static const std::vector<OptimizerKind> values{OptimizerKind::sgd, OptimizerKind::adamw};
+  return values;
+}
+
+template <>
+const std::vector<ScheduleKind>& all_values<ScheduleKind>() {
+  static const std::vector<ScheduleKind> values{ScheduleKind::constant, ScheduleKind::cosine};
+  return values;
+}
+
+template <>
+const std::vector<TransportKind>& all_values<TransportKind>() {
+  static const std::vector<TransportKind> values{TransportKind::rma, TransportKind::in_process};
+  return values;
+}
+
+std::string list_choices(const Values& names) {
+  std::string text;
+  for (std::size_t i = 0; i < names.size(); ++i) {
+    if (i > 0) text += i + 1 == names.size() ? " or " : ", ";
+    text += names[i];
+  }
+  return text;
+}
+
+}  // namespace config
+}  // namespace cos2p

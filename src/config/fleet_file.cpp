@@ -1,0 +1,52 @@
+#include "fleet_file.hpp"
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <fstream>
+
+#include "cos2p/support/error.hpp"
+#include "values.hpp"
+
+namespace cos2p::config {
+namespace {
+
+constexpr std::size_t kLongestBudget =
+    64;  // "agx-orin", "1.5GiB": a longer word is not a budget but some other file
+
+bool is_printable(const std::string& text) {
+  return std::none_of(text.begin(), text.end(), [](unsigned char c) { return c < 0x20 && c != '\t'; });
+}
+
+}  // namespace
+
+std::vector<std::string> read_fleet_file(const std::string& path) {
+  errno = 0;
+  std::ifstream input(path);
+  if (!input || input.peek() == std::ifstream::traits_type::eof()) {
+    fail(ExitCode::usage, "--fleet: cannot read '{}' ({}), give a text file with one budget a line", path,
+         errno != 0 ? std::strerror(errno) : "it is empty");
+  }
+  std::vector<std::string> budgets;
+  std::string line;
+  for (int number = 1; std::getline(input, line); ++number) {
+    const std::string text = trimmed(line.substr(0, line.find('#')));
+    if (text.empty()) continue;
+    const std::string budget = text.substr(0, text.find_first_of(" \t"));
+    if (!is_printable(text) || budget.size() > kLongestBudget ||
+        budget.find_first_of("=[,") != std::string::npos) {
+      fail(ExitCode::usage,
+           "--fleet: {}, line {}: cannot be read ('{}' is not a budget), write a share, a size or a device, "
+           "then a name",
+           path, number, is_printable(text) ? budget.substr(0, kLongestBudget) : "unprintable text");
+    }
+    budgets.push_back(budget);
+  }
+  if (budgets.empty()) {
+    fail(ExitCode::usage, "--fleet: {} names no client (it has only comments), write one budget a line",
+         path);
+  }
+  return budgets;
+}
+
+}  // namespace cos2p::config
