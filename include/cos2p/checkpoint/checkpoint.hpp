@@ -107,7 +107,7 @@ struct RunState {
   std::vector<InFlightRound> in_flight;
   std::vector<double> next_start_s;     ///< per client (in-process transport): when its next local round starts; < 0 = waiting
   // counters of the round that is still open
-  std::vector<std::int32_t> reported;   ///< clients that have reported in it
+  std::vector<std::int32_t> open_updates;  ///< per segment: updates merged in it
   RoundRow open_round;
   double open_weight = 0, open_compute_s = 0, open_waiting_s = 0;
 };
@@ -131,6 +131,10 @@ std::string write_checkpoint(const std::string& directory, const Checkpoint& che
 /// Reads a file, or the newest whole checkpoint of a directory (`latest`; the one before it when that is damaged, with a warning).
 /// Throws Error(checkpoint) naming the file and the reason: missing, cut, not HDF5, not ours, another schema version, wrong shapes.
 Checkpoint read_checkpoint(const std::string& path);
+
+/// Throws Error(checkpoint) where `checkpoint`, read from `path`, is not of the model `expected`: names the first segment and
+/// tensor that differ, with both shapes.
+void require_model(const Checkpoint& checkpoint, const ModelOptions& expected, const std::string& path);
 
 /// For `cos2p inspect`: segments, shapes, versions, trainers, masks as a picture in text, history; and the same as JSON.
 std::string inspect_text(const Checkpoint& checkpoint, const std::string& path);
