@@ -13,25 +13,25 @@ namespace cos2p {
 enum class SegmentKind { embedding, attention, feed_forward, exit_head };
 std::string to_string(SegmentKind kind);
 
-/// One tensor of a segment. Where `per_unit`, axis 0 is the unit (attention head or feed-forward neuron), so that the
-/// values of one unit are one contiguous row and pruning a unit drops that row.
+/// One tensor of a segment. Where `per_unit`, axis 0 is the unit (attention head or feed-forward neuron), so
+/// that the values of one unit are one contiguous row and pruning a unit drops that row.
 struct TensorSpec {
   std::string name;                 ///< "qkv.weight"
   std::vector<std::int64_t> shape;  ///< of the full model
   std::vector<std::string> axes;    ///< names of the axes: {"head", "qkv", "head_dim", "dim"}
   bool per_unit = false;
-  std::int64_t offset = 0;          ///< floats from the start of the full segment
+  std::int64_t offset = 0;  ///< floats from the start of the full segment
   std::int64_t numel() const;
-  std::int64_t row() const;         ///< floats of one unit (per_unit only)
+  std::int64_t row() const;  ///< floats of one unit (per_unit only)
 };
 
 /// A segment of the full model: its tensors lie one after another in one contiguous float32 array.
 struct Segment {
   SegmentId id;
   SegmentKind kind = SegmentKind::embedding;
-  int block = -1;                   ///< -1 for the embedding
-  std::string name;                 ///< "embedding", "block_03/attention", "block_03/feed_forward", "block_03/exit_head"
-  std::int64_t units = 0;           ///< heads or neurons; 0 where nothing can be pruned
+  int block = -1;    ///< -1 for the embedding
+  std::string name;  ///< "embedding", "block_03/attention", "block_03/feed_forward", "block_03/exit_head"
+  std::int64_t units = 0;  ///< heads or neurons; 0 where nothing can be pruned
   std::vector<TensorSpec> tensors;
   std::int64_t numel = 0;           ///< floats of the full segment
   std::int64_t numel_per_unit = 0;  ///< floats that one unit owns
@@ -41,14 +41,17 @@ struct Segment {
   std::int64_t bytes() const { return numel * static_cast<std::int64_t>(sizeof(float)); }
 };
 
-/// Names all segments of a model, once. Order: embedding, then per block attention, feed-forward, exit head (if any).
+/// Names all segments of a model, once. Order: embedding, then per block attention, feed-forward, exit head
+/// (if any).
 ///
 /// Tensors (D dim, H heads, d head_dim, F feed-forward, P patch values, T tokens, K classes):
 ///   embedding     patch.weight (D, P = C*p*p)   patch.bias (D)   class_token (D)   position (T, D)
-///   attention     norm.weight (D)  norm.bias (D)  qkv.weight (H, 3, d, D)*  qkv.bias (H, 3, d)*  out.weight (H, d, D)*  out.bias (D)
-///   feed_forward  norm.weight (D)  norm.bias (D)  fc1.weight (F, D)*  fc1.bias (F)*  fc2.weight (F, D)*  fc2.bias (D)
-///   exit_head     norm.weight (D)  norm.bias (D)  linear.weight (K, D)  linear.bias (K)
-/// * per unit. out.weight and fc2.weight are stored transposed (input first) so that a unit's values are one row.
+///   attention     norm.weight (D)  norm.bias (D)  qkv.weight (H, 3, d, D)*  qkv.bias (H, 3, d)*  out.weight
+///   (H, d, D)*  out.bias (D) feed_forward  norm.weight (D)  norm.bias (D)  fc1.weight (F, D)*  fc1.bias (F)*
+///   fc2.weight (F, D)*  fc2.bias (D) exit_head     norm.weight (D)  norm.bias (D)  linear.weight (K, D)
+///   linear.bias (K)
+/// * per unit. out.weight and fc2.weight are stored transposed (input first) so that a unit's values are one
+/// row.
 class SegmentTable {
  public:
   explicit SegmentTable(const ModelOptions& options);  ///< options must be validated

@@ -11,13 +11,13 @@ namespace cos2p {
 /// It is the map between submodel rows (positions in kept()) and full-model rows (the values there).
 class UnitSet {
  public:
-  UnitSet() = default;                               ///< no units at all (embedding, exit heads)
+  UnitSet() = default;  ///< no units at all (embedding, exit heads)
   static UnitSet all(std::int64_t total);
   /// `kept` must be strictly increasing and within [0, total); throws Error(internal) otherwise.
   UnitSet(std::int64_t total, std::vector<std::int32_t> kept);
   /// From a bitmap, bit u of byte u/8 = unit u; throws Error(internal) for a wrong size or bits past `total`.
   static UnitSet from_bitmap(std::int64_t total, Span<const std::uint8_t> bitmap);
-  std::vector<std::uint8_t> bitmap() const;          ///< bitmap_bytes(total()) bytes
+  std::vector<std::uint8_t> bitmap() const;  ///< bitmap_bytes(total()) bytes
   static std::int64_t bitmap_bytes(std::int64_t total) { return (total + 7) / 8; }
 
   std::int64_t total() const { return total_; }

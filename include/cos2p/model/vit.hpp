@@ -3,8 +3,10 @@
 #include <torch/types.h>
 
 #include <map>
+#include <string>
 #include <vector>
 
+#include "cos2p/model/initial_values.hpp"
 #include "cos2p/model/segment_table.hpp"
 #include "cos2p/model/unit_set.hpp"
 
@@ -12,51 +14,66 @@ namespace cos2p {
 
 /// What of the full model a Vit holds. Missing blocks are pruned: they do not exist, they are not zeros.
 struct VitShape {
-  int kept_blocks = 0;                 ///< blocks 0 .. kept_blocks-1
-  int frozen_blocks = 0;               ///< the embedding (if > 0) and blocks 0 .. frozen_blocks-1 get no gradient
-  std::vector<UnitSet> heads;          ///< per kept block
-  std::vector<UnitSet> neurons;        ///< per kept block
-  bool scale_kept_units = true;        ///< in training, multiply each part's output by total/kept (HeteroFL's 1/r)
+  int kept_blocks = 0;    ///< blocks 0 .. kept_blocks-1
+  int frozen_blocks = 0;  ///< the embedding (if > 0) and blocks 0 .. frozen_blocks-1, with their exit heads,
+                          ///< get no gradient
+  std::vector<UnitSet> heads;    ///< per kept block
+  std::vector<UnitSet> neurons;  ///< per kept block
+  bool scale_kept_units = true;  ///< in training, multiply each part's output by total/kept (HeteroFL's 1/r)
   static VitShape full(const ModelOptions& options);
 };
 
-/// A ViT with any subset of the full model's blocks, heads and neurons, and the exit heads of its kept blocks.
-/// The parameters of a segment are views into one flat, contiguous tensor (the submodel's layout of that segment), so that
-/// a segment is sent and received without gathering tensors.
+/// A ViT with any subset of the full model's blocks, heads and neurons, and the exit heads of its kept
+/// blocks. The parameters of a segment are views into one flat, contiguous tensor (the submodel's layout of
+/// that segment), so that a segment is sent and received without gathering tensors, and writing to the flat
+/// tensor changes the model.
+///
+/// Pre-LayerNorm blocks (epsilon kLayerNormEpsilon), GELU with the error function, exit heads of LayerNorm
+/// and a linear layer on the class token. In the deepest kept block only the class token's row is computed
+/// where nothing else is read.
 class Vit {
  public:
+  /// Values start as zeros; fill flat(). The table must live as long as the model. The deepest kept block
+  /// must have an exit.
   Vit(const SegmentTable& table, VitShape shape, torch::Device device);
 
   const VitShape& shape() const { return shape_; }
   const SegmentTable& table() const { return table_; }
+  torch::Device device() const { return device_; }
   /// Segments this model holds, in table order; and those of them that train.
   const std::vector<SegmentId>& segments() const { return segments_; }
   std::vector<SegmentId> trained_segments() const;
+  bool trains(SegmentId id) const;
+  /// Kept units; an empty set for segments without units.
   const UnitSet& units(SegmentId id) const;
   /// The flat values of a segment, (numel_with(kept)), float32, on the model's device.
   torch::Tensor flat(SegmentId id) const;
+  /// One tensor of a segment in its stored shape, axis 0 shortened to the kept units: a leaf, a view into
+  /// flat().
+  torch::Tensor tensor(SegmentId id, const std::string& name) const;
   /// Trainable leaf tensors, in table order.
   std::vector<torch::Tensor> parameters() const;
 
-  /// images (B, C, H, W) -> logits (B, K) at each exit of the kept blocks, shallow to deep. In evaluation (training = false)
-  /// kept units are not scaled: with all units kept both are the full model.
+  /// images (B, C, H, W), float32 -> logits (B, K) at each exit of the kept blocks, shallow to deep. In
+  /// evaluation (training = false) kept units are not scaled: with all units kept both are the full model.
+  /// Gradients exist where the caller's gradient mode is on. Throws Error(internal) for images of another
+  /// shape.
   std::vector<torch::Tensor> forward(const torch::Tensor& images, bool training) const;
   /// The block after which each logits tensor of forward() is read.
   const std::vector<int>& exit_blocks() const { return exit_blocks_; }
 
  private:
-  struct SegmentTensors;
+  torch::Tensor run_block(int block, torch::Tensor x, bool training,
+                          std::vector<torch::Tensor>& logits) const;
+
   const SegmentTable& table_;
   VitShape shape_;
   torch::Device device_;
+  UnitSet no_units_;
   std::vector<SegmentId> segments_;
   std::vector<int> exit_blocks_;
-  std::map<int, torch::Tensor> flat_;                                      // by segment id
-  std::map<int, std::map<std::string, torch::Tensor>> tensors_;            // leaves, by segment id and tensor name
+  std::map<int, torch::Tensor> flat_;                            // by segment id
+  std::map<int, std::map<std::string, torch::Tensor>> tensors_;  // leaves, by segment id and tensor name
 };
-
-/// Initial values of one full segment: truncated normal(0, 0.02) for weights, zeros for biases, ones for norm weights.
-/// Depends on (seed, segment) alone.
-std::vector<float> initial_values(const Segment& segment, std::uint64_t seed);
 
 }  // namespace cos2p

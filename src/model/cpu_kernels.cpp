@@ -1,0 +1,103 @@
+#include "cpu_kernels.hpp"
+
+#include <algorithm>
+#include <memory>
+
+namespace cos2p::cpu {
+
+extern const Kernels baseline;
+#ifdef COS2P_X86_KERNELS
+extern const Kernels avx2, avx512;
+#endif
+
+const Kernels* const* available_kernels() {
+  struct List {
+    const Kernels* sets[4] = {nullptr, nullptr, nullptr, nullptr};  // fastest first
+    List() {
+      int n = 0;
+#ifdef COS2P_X86_KERNELS
+      __builtin_cpu_init();
+      const bool has_avx2 = __builtin_cpu_supports("avx2") != 0 && __builtin_cpu_supports("fma") != 0;
+      if (has_avx2 && __builtin_cpu_supports("avx512f") != 0 && __builtin_cpu_supports("avx512dq") != 0 &&
+          __builtin_cpu_supports("avx512bw") != 0 && __builtin_cpu_supports("avx512vl") != 0) {
+        sets[n++] = &avx512;
+      }
+      if (has_avx2) sets[n++] = &avx2;
+#endif
+      sets[n] = &baseline;
+    }
+  };
+  static const List list;
+  return list.sets;
+}
+
+const Kernels& kernels() {
+  return *available_kernels()[0];
+}
+
+namespace {
+
+// One float buffer per thread, not initialised: the kernels write before they read.
+std::unique_ptr<float[]> workspace(const AttentionShape& shape) {
+  return std::unique_ptr<float[]>(new float[static_cast<std::size_t>(kernels().attention_workspace(shape))]);
+}
+
+// Calls f(begin, end) on pieces of [0, count): multiples of 4096, so that no two threads write the same cache
+// line.
+template <typename F>
+void for_pieces(std::int64_t count, const F& f) {
+  constexpr std::int64_t kPiece = 4096;
+  const std::int64_t pieces = (count + kPiece - 1) / kPiece;
+#pragma omp parallel for schedule(static) if (pieces > 4)
+  for (std::int64_t piece = 0; piece < pieces; ++piece) {
+    f(piece * kPiece, std::min(count, (piece + 1) * kPiece));
+  }
+}
+
+}  // namespace
+
+void attention_forward(const AttentionShape& shape, std::int64_t images, const float* qkv, float* context) {
+  const std::int64_t image_qkv = shape.tokens * shape.heads * 3 * shape.head_dim;
+  const std::int64_t image_context = shape.queries * shape.heads * shape.head_dim;
+#pragma omp parallel
+  {
+    const auto scratch = workspace(shape);
+#pragma omp for schedule(static)
+    for (std::int64_t i = 0; i < images * shape.heads; ++i) {
+      const std::int64_t image = i / shape.heads;
+      kernels().attention_forward(shape, i % shape.heads, qkv + image * image_qkv,
+                                  context + image * image_context, scratch.get());
+    }
+  }
+}
+
+void attention_backward(const AttentionShape& shape, std::int64_t images, const float* qkv,
+                        const float* d_context, float* d_qkv) {
+  const std::int64_t image_qkv = shape.tokens * shape.heads * 3 * shape.head_dim;
+  const std::int64_t image_context = shape.queries * shape.heads * shape.head_dim;
+#pragma omp parallel
+  {
+    const auto scratch = workspace(shape);
+#pragma omp for schedule(static)
+    for (std::int64_t i = 0; i < images * shape.heads; ++i) {
+      const std::int64_t image = i / shape.heads;
+      kernels().attention_backward(shape, i % shape.heads, qkv + image * image_qkv,
+                                   d_context + image * image_context, d_qkv + image * image_qkv,
+                                   scratch.get());
+    }
+  }
+}
+
+void gelu(const float* in, float* out, std::int64_t count) {
+  for_pieces(count, [&](std::int64_t begin, std::int64_t end) {
+    kernels().gelu(in + begin, out + begin, end - begin);
+  });
+}
+
+void gelu_backward(const float* in, float* d, float* out, float scale, std::int64_t count) {
+  for_pieces(count, [&](std::int64_t begin, std::int64_t end) {
+    kernels().gelu_backward(in + begin, d + begin, out + begin, scale, end - begin);
+  });
+}
+
+}  // namespace cos2p::cpu

@@ -1,0 +1,95 @@
+#include "cos2p/model/model_options.hpp"
+
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <numeric>
+#include <tuple>
+
+#include "cos2p/support/error.hpp"
+
+namespace cos2p {
+namespace {
+
+struct Preset {
+  const char* name;
+  int dim, blocks, heads, feed_forward;
+};
+// tiny, small and base are the widths of ViT-Ti, ViT-S and ViT-B; micro trains in seconds on one core.
+constexpr Preset kPresets[] = {{"micro", 64, 6, 4, 128},
+                               {"tiny", 192, 6, 3, 768},
+                               {"small", 384, 12, 6, 1536},
+                               {"base", 768, 12, 12, 3072}};
+
+constexpr int kLargest = 1 << 15;  // of any one size; keeps every product of up to four sizes inside 64 bits
+
+void require_size(int value, const char* option) {
+  if (value < 1 || value > kLargest) {
+    fail(ExitCode::usage, "{} is {} (it must be between 1 and {}), choose another value", option, value,
+         kLargest);
+  }
+}
+
+void require_divides(int part, int whole, const char* part_name, const char* whole_name) {
+  if (whole % part != 0) {
+    fail(ExitCode::usage, "{} {} does not divide {} {} (a remainder of {} is left), choose a divisor of {}",
+         part_name, part, whole_name, whole, whole % part, whole);
+  }
+}
+
+}  // namespace
+
+bool ModelOptions::operator==(const ModelOptions& o) const {
+  const auto tied = [](const ModelOptions& m) {
+    return std::tie(m.image_height, m.image_width, m.channels, m.patch, m.dim, m.blocks, m.heads,
+                    m.feed_forward, m.classes, m.exits);
+  };
+  return tied(*this) == tied(o);
+}
+
+void ModelOptions::validate() {
+  require_size(image_height, "image height");
+  require_size(image_width, "image width");
+  require_size(channels, "image channels");
+  require_size(patch, "--patch");
+  require_size(dim, "--dim");
+  require_size(blocks, "--blocks");
+  require_size(heads, "--heads");
+  require_size(feed_forward, "--feed-forward");
+  require_size(classes, "number of classes");
+  require_divides(patch, image_height, "--patch", "image height");
+  require_divides(patch, image_width, "--patch", "image width");
+  require_divides(heads, dim, "--heads", "--dim");
+  if (exits.empty()) {
+    exits.resize(static_cast<std::size_t>(blocks));
+    std::iota(exits.begin(), exits.end(), 0);
+  }
+  for (int exit : exits) {
+    if (exit < 0 || exit >= blocks) {
+      fail(ExitCode::usage, "--exits names block {} (the model has blocks 0 to {}), remove it", exit,
+           blocks - 1);
+    }
+  }
+  std::sort(exits.begin(), exits.end());
+  exits.erase(std::unique(exits.begin(), exits.end()), exits.end());
+  if (exits.back() != blocks - 1) exits.push_back(blocks - 1);
+}
+
+ModelOptions model_preset(const std::string& name) {
+  std::vector<std::string> names;
+  for (const Preset& preset : kPresets) {
+    if (name == preset.name) {
+      ModelOptions options;
+      options.dim = preset.dim;
+      options.blocks = preset.blocks;
+      options.heads = preset.heads;
+      options.feed_forward = preset.feed_forward;
+      return options;
+    }
+    names.emplace_back(preset.name);
+  }
+  fail(ExitCode::usage, "--model '{}' is unknown (known: {}), choose one of them", name,
+       fmt::join(names, ", "));
+}
+
+}  // namespace cos2p

@@ -1,0 +1,152 @@
+#include "cos2p/model/vit.hpp"
+
+#include <torch/torch.h>
+
+#include <utility>
+
+#include "cos2p/model/step_shape.hpp"
+#include "cos2p/support/error.hpp"
+#include "vit_parts.hpp"
+
+namespace cos2p {
+namespace {
+
+using torch::Tensor;
+
+// A submodel with half of the units gives half of the sum; scaled up, blocks above see what they were trained
+// to see.
+double kept_scale(const UnitSet& units, bool scaled) {
+  return scaled ? static_cast<double>(units.total()) / static_cast<double>(units.size()) : 1.0;
+}
+
+}  // namespace
+
+VitShape VitShape::full(const ModelOptions& options) {
+  VitShape shape;
+  shape.kept_blocks = options.blocks;
+  shape.heads.assign(static_cast<std::size_t>(options.blocks), UnitSet::all(options.heads));
+  shape.neurons.assign(static_cast<std::size_t>(options.blocks), UnitSet::all(options.feed_forward));
+  return shape;
+}
+
+Vit::Vit(const SegmentTable& table, VitShape shape, torch::Device device)
+    : table_(table), shape_(std::move(shape)), device_(device) {
+  const auto kept = static_cast<std::size_t>(shape_.kept_blocks);
+  COS2P_ASSERT(shape_.kept_blocks >= 1 && shape_.kept_blocks <= table.options().blocks);
+  COS2P_ASSERT(shape_.frozen_blocks >= 0 && shape_.frozen_blocks <= shape_.kept_blocks);
+  COS2P_ASSERT(shape_.heads.size() == kept && shape_.neurons.size() == kept);
+  COS2P_ASSERT(table.exit_head(shape_.kept_blocks - 1).valid());
+  for (const Segment& segment : table) {
+    if (segment.block >= shape_.kept_blocks) continue;
+    const UnitSet& kept_units = units(segment.id);
+    COS2P_ASSERT(kept_units.total() == segment.units && (segment.units == 0 || kept_units.size() > 0));
+    segments_.push_back(segment.id);
+    if (segment.kind == SegmentKind::exit_head) exit_blocks_.push_back(segment.block);
+
+    const auto options = torch::TensorOptions().dtype(torch::kFloat32).device(device);
+    Tensor flat = torch::zeros({segment.numel_with(kept_units.size())}, options);
+    std::int64_t offset = 0;
+    for (const TensorSpec& spec : segment.tensors) {
+      std::vector<std::int64_t> sizes = spec.shape;
+      if (spec.per_unit) sizes[0] = kept_units.size();
+      const std::int64_t numel = spec.per_unit ? spec.row() * kept_units.size() : spec.numel();
+      // detach() makes the view a leaf that shares the flat tensor's storage and version counter.
+      Tensor leaf = flat.narrow(0, offset, numel).view(sizes).detach();
+      leaf.set_requires_grad(trains(segment.id));
+      tensors_[segment.id.value()].emplace(spec.name, leaf);
+      offset += numel;
+    }
+    COS2P_ASSERT(offset == flat.numel());
+    flat_.emplace(segment.id.value(), std::move(flat));
+  }
+}
+
+bool Vit::trains(SegmentId id) const {
+  const Segment& segment = table_[id];
+  if (segment.block >= shape_.kept_blocks) return false;
+  return shape_.frozen_blocks == 0 || segment.block >= shape_.frozen_blocks;
+}
+
+std::vector<SegmentId> Vit::trained_segments() const {
+  std::vector<SegmentId> trained;
+  for (SegmentId id : segments_) {
+    if (trains(id)) trained.push_back(id);
+  }
+  return trained;
+}
+
+const UnitSet& Vit::units(SegmentId id) const {
+  const Segment& segment = table_[id];
+  if (segment.kind == SegmentKind::attention) return shape_.heads.at(static_cast<std::size_t>(segment.block));
+  if (segment.kind == SegmentKind::feed_forward)
+    return shape_.neurons.at(static_cast<std::size_t>(segment.block));
+  return no_units_;
+}
+
+Tensor Vit::flat(SegmentId id) const {
+  return flat_.at(id.value());
+}
+
+Tensor Vit::tensor(SegmentId id, const std::string& name) const {
+  return tensors_.at(id.value()).at(name);
+}
+
+std::vector<Tensor> Vit::parameters() const {
+  std::vector<Tensor> parameters;
+  for (SegmentId id : segments_) {
+    if (!trains(id)) continue;
+    for (const TensorSpec& spec : table_[id].tensors) parameters.push_back(tensor(id, spec.name));
+  }
+  return parameters;
+}
+
+std::vector<Tensor> Vit::forward(const Tensor& images, bool training) const {
+  const ModelOptions& options = table_.options();
+  if (images.dim() != 4 || images.size(1) != options.channels || images.size(2) != options.image_height ||
+      images.size(3) != options.image_width || images.scalar_type() != torch::kFloat32) {
+    fail(ExitCode::internal, "a batch of images does not fit the model (expected float32 (B, {}, {}, {}))",
+         options.channels, options.image_height, options.image_width);
+  }
+  const bool gradients = at::GradMode::is_enabled();
+  std::vector<Tensor> logits;
+  Tensor x;
+  {
+    const at::AutoGradMode mode(gradients && shape_.frozen_blocks == 0);
+    const auto& w = tensors_.at(table_.embedding().value());
+    x = parts::embed(images,
+                     {w.at("patch.weight"), w.at("patch.bias"), w.at("class_token"), w.at("position")},
+                     options.patch);
+  }
+  for (int block = 0; block < shape_.kept_blocks; ++block) {
+    const at::AutoGradMode mode(gradients && block >= shape_.frozen_blocks);
+    x = run_block(block, std::move(x), training, logits);
+  }
+  return logits;
+}
+
+// x (B, T, D) -> (B, T, D), or (B, D) from the deepest block; appends the logits of the block's exit.
+Tensor Vit::run_block(int block, Tensor x, bool training, std::vector<Tensor>& logits) const {
+  const bool scaled = training && shape_.scale_kept_units;
+  const bool deepest = block + 1 == shape_.kept_blocks;
+  const SegmentId exit = table_.exit_head(block);
+  const auto& a = tensors_.at(table_.attention(block).value());
+  x = parts::attend(x,
+                    {a.at("norm.weight"), a.at("norm.bias"), a.at("qkv.weight"), a.at("qkv.bias"),
+                     a.at("out.weight"), a.at("out.bias")},
+                    kept_scale(units(table_.attention(block)), scaled), deepest);
+  const auto& f = tensors_.at(table_.feed_forward(block).value());
+  parts::FeedForwardResult result =
+      parts::feed_forward(x,
+                          {f.at("norm.weight"), f.at("norm.bias"), f.at("fc1.weight"), f.at("fc1.bias"),
+                           f.at("fc2.weight"), f.at("fc2.bias")},
+                          kept_scale(units(table_.feed_forward(block)), scaled), exit.valid() && !deepest);
+  if (exit.valid()) {
+    const auto& head = tensors_.at(exit.value());
+    const Tensor normed = at::layer_norm(deepest ? result.y : result.class_token, {table_.options().dim},
+                                         head.at("norm.weight"), head.at("norm.bias"), kLayerNormEpsilon);
+    logits.push_back(at::linear(normed, head.at("linear.weight"), head.at("linear.bias")));
+  }
+  return result.y;
+}
+
+}  // namespace cos2p
