@@ -15,30 +15,40 @@ namespace cos2p {
 /// Size of a channel's ring: `slots` slots of `slot_bytes` payload each.
 struct RingOptions {
   int slots = 8;
-  std::int64_t slot_bytes = 512 << 10;
+  std::int64_t slot_bytes = 512 << 10;  ///< a multiple of 64
+  double settle_s =
+      1;  ///< how long the server waits for a slot whose checksum does not match to become whole
+  double silence_s = 60;  ///< the worker gives the server up when its heartbeat stands still for so long
 };
 
 /// What the server tells a worker; the worker reads it when it likes.
 struct Notice {
   enum class Phase : std::uint32_t { starting = 0, running = 1, stopping = 2, excluded = 3 };
   Phase phase = Phase::starting;
-  std::int32_t round = 0;          ///< rounds closed so far
-  std::int32_t rounds = 0;         ///< rounds of the run (for the learning rate's schedule)
-  std::int32_t lockstep = 0;       ///< 1: a client starts one local round per server round (policy sync)
+  std::int32_t round = 0;     ///< rounds closed so far
+  std::int32_t rounds = 0;    ///< rounds of the run (for the learning rate's schedule)
+  std::int32_t lockstep = 0;  ///< 1: a client starts one local round per server round (policy sync)
 };
 
 /// One client that the worker executes.
 struct ClientTask {
   std::int32_t client = -1;
-  std::int32_t next_round = 0;     ///< index of its next local round (greater than 0 after a resume)
+  std::int32_t next_round = 0;  ///< index of its next local round (greater than 0 after a resume)
   Assignment assignment;
 };
 
-/// A part of a process's memory as another end of a channel reaches it: an MPI window, or plain memory in the twin.
-/// put() and get() may return before the data moved; flush() waits until all of them have.
+/// A part of a process's memory as another end of a channel reaches it: an MPI window, or plain memory in the
+/// twin. put() and get() may return before the data moved (their memory must stay as it is); flush() waits
+/// until all of them have.
 class RemoteMemory {
  public:
+  /// What suits this memory: bytes in one put(), and bytes between two flushes (0: a flush costs nothing).
+  struct Pace {
+    std::size_t put_bytes = 32 << 10;
+    std::size_t flush_bytes = 0;
+  };
   virtual ~RemoteMemory() = default;
+  virtual Pace pace() const { return {}; }
   virtual void put(const void* source, std::size_t bytes, std::size_t offset) = 0;
   virtual void get(void* target, std::size_t bytes, std::size_t offset) = 0;
   virtual void flush() = 0;
@@ -46,22 +56,25 @@ class RemoteMemory {
 
 struct WorkerChannelStats {
   std::int64_t bytes_pushed = 0, bytes_pulled = 0;
-  double waiting_s = 0;            ///< seconds in which the ring was full
-  std::int64_t torn_reads = 0;     ///< segment reads that had to be repeated
+  double waiting_s = 0;         ///< seconds in which the ring was full
+  std::int64_t torn_reads = 0;  ///< reads of a segment, the notice or the tasks that had to be repeated
 };
 
-/// A worker's end: everything it does is one-sided. See docs/rma_protocol.md for the layout and the orderings.
+/// A worker's end: everything it does is one-sided. See docs/rma_protocol.md for the layout and the
+/// orderings.
 class WorkerChannel {
  public:
-  /// Called while there is nothing to do but wait (ring full, segment being written); sleeps, or lets the twin's server run.
+  /// Called while there is nothing to do but wait (ring full, segment being written); sleeps, or lets the
+  /// twin's server run. Where it is empty, the channel sleeps with a Backoff of its own.
   using Idle = std::function<void()>;
 
   /// `ring` is the channel's own memory at the server, `store` the server's ModelStore memory.
   WorkerChannel(const SegmentTable& table, RingOptions options, std::unique_ptr<RemoteMemory> ring,
                 std::unique_ptr<RemoteMemory> store, Idle idle);
 
-  /// Sends one message, whose body is `parts` one after another. Waits only while this channel's ring is full.
-  /// Returns false where the server has stopped, excluded this worker, or its heartbeat stands still.
+  /// Sends one message, whose body is `parts` one after another. Waits only while this channel's ring is
+  /// full. Returns false where the server has stopped, excluded this worker, or its heartbeat stands still;
+  /// what was sent of the message then counts as truncated.
   bool push(const MessageHeader& header, const std::vector<Span<const std::byte>>& parts);
 
   /// Versions of all segments, by segment id.
@@ -87,18 +100,19 @@ class WorkerChannel {
 
 /// Why messages were dropped, counted.
 struct DropCounters {
-  std::int64_t corrupt = 0;      ///< checksum does not match
-  std::int64_t truncated = 0;    ///< a message that another one cut off, or one whose worker left in the middle
-  std::int64_t duplicate = 0;    ///< a slot or message that was seen before
-  std::int64_t malformed = 0;    ///< sizes or kinds that cannot be
-  std::int64_t rejected = 0;     ///< by the sink (unknown segment, wrong size, too stale)
+  std::int64_t corrupt = 0;    ///< checksum does not match
+  std::int64_t truncated = 0;  ///< a message that another one cut off, or one whose worker left in the middle
+  std::int64_t duplicate = 0;  ///< a slot or message that was seen before
+  std::int64_t malformed = 0;  ///< sizes or kinds that cannot be
+  std::int64_t rejected = 0;   ///< by the sink (unknown segment, wrong size, too stale)
   std::int64_t total() const { return corrupt + truncated + duplicate + malformed + rejected; }
 };
 
 /// The server's end. Never waits: poll() takes what is there.
 class ServerChannel {
  public:
-  /// `memory` (ring_memory_bytes() bytes) is what the worker's `ring` reaches; it must outlive this object.
+  /// `memory` (memory_bytes() bytes, aligned to 64) is what the worker's `ring` reaches; it must outlive this
+  /// object. It is cleared here, before the worker may touch it.
   ServerChannel(WorkerRank worker, RingOptions options, int max_tasks, Span<std::byte> memory);
   static std::size_t memory_bytes(RingOptions options, int max_tasks);
 
@@ -113,6 +127,9 @@ class ServerChannel {
   /// The worker's heartbeat counter (any change means it lives), and whether it said that it leaves.
   std::uint64_t worker_heartbeat() const;
   bool closed_by_worker() const;
+  /// The worker is gone (killed, silent): what it had begun is dropped and counted, and its memory given
+  /// back.
+  void abandon();
   const DropCounters& dropped() const;
   WorkerRank worker() const { return worker_; }
 

@@ -19,28 +19,30 @@ enum class MessageKind : std::uint32_t {
 struct MessageHeader {
   MessageKind kind = MessageKind::segment_update;
   std::int32_t client = -1;
-  std::int32_t client_round = 0;     ///< 0-based count of this client's local rounds
-  std::int32_t segment = -1;         ///< segment_update only
-  std::uint64_t base_version = 0;    ///< version of the segment that training started from
-  double weight = 0;                 ///< samples that the update stands for
-  std::int64_t bitmap_bytes = 0;     ///< bytes of the unit bitmap; 0 for segments without units
-  std::int64_t body_bytes = 0;       ///< all bytes that follow
+  std::int32_t client_round = 0;   ///< 0-based count of this client's local rounds
+  std::int32_t segment = -1;       ///< segment_update only
+  std::uint64_t base_version = 0;  ///< version of the segment that training started from
+  double weight = 0;               ///< samples that the update stands for
+  std::int64_t bitmap_bytes = 0;   ///< bytes of the unit bitmap; 0 for segments without units
+  std::int64_t body_bytes = 0;     ///< all bytes that follow
 };
-static_assert(std::is_trivially_copyable_v<MessageHeader> && sizeof(MessageHeader) == 56);
+static_assert(std::is_trivially_copyable_v<MessageHeader> && sizeof(MessageHeader) == 48);
 
 /// Offset of the values in the body of a segment update: the bitmap is padded so that the values are aligned.
-constexpr std::int64_t values_offset(std::int64_t bitmap_bytes) { return (bitmap_bytes + 63) / 64 * 64; }
+constexpr std::int64_t values_offset(std::int64_t bitmap_bytes) {
+  return (bitmap_bytes + 63) / 64 * 64;
+}
 
 /// What a client measured in one local round; goes to the log, metrics.csv and /history.
 struct RoundReport {
   std::int64_t samples = 0;
   std::int64_t steps = 0;
-  std::int64_t updates = 0;          ///< segment updates pushed in this round
-  double loss = 0, accuracy = 0;     ///< of training, at the deepest kept exit
+  std::int64_t updates = 0;       ///< segment updates pushed in this round
+  double loss = 0, accuracy = 0;  ///< of training, at the deepest kept exit
   double compute_s = 0, transfer_s = 0, waiting_s = 0;
   std::int64_t bytes_pulled = 0, bytes_pushed = 0;
-  std::int64_t peak_memory = 0;      ///< bytes: tensors of this client's training step at their largest
-  std::int64_t peak_resident = 0;    ///< bytes: the process
+  std::int64_t peak_memory = 0;    ///< bytes: tensors of this client's training step at their largest
+  std::int64_t peak_resident = 0;  ///< bytes: the process
 };
 static_assert(std::is_trivially_copyable_v<RoundReport>);
 
@@ -91,7 +93,8 @@ class MessageSink {
  public:
   enum class Verdict {
     accept,  ///< `body` was filled in; the message will be copied there
-    later,   ///< no memory now: the channel stops draining this worker's ring (back-pressure on the sender alone)
+    later,   ///< no memory now: the channel stops draining this worker's ring (back-pressure on the sender
+             ///< alone)
     reject,  ///< wrong sizes, unknown segment, too stale: the channel skips the message
   };
   virtual ~MessageSink() = default;

@@ -10,10 +10,10 @@
 
 namespace cos2p {
 
-/// The published model: one contiguous, page-aligned block of memory which workers read one-sidedly while the server
-/// writes. Each segment carries a sequence lock (odd while it is written), its version and a checksum of its values, so that
-/// a reader detects a read that overlapped a write, or data that had not arrived when a flush returned.
-/// One writer thread; any number of readers.
+/// The published model: one contiguous, page-aligned block of memory which workers read one-sidedly while the
+/// server writes. Each segment carries a sequence lock (odd while it is written), its version and a checksum
+/// of its values, so that a reader detects a read that overlapped a write, or data that had not arrived when
+/// a flush returned. One writer thread; any number of readers.
 class ModelStore {
  public:
   explicit ModelStore(const SegmentTable& table);

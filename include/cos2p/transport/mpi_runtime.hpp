@@ -9,21 +9,34 @@
 
 namespace cos2p {
 
-/// How this process was launched, read from the launcher's environment before MPI starts (1 rank where there is none).
+/// How this process was launched, read from the launcher's environment before MPI starts (1 rank where there
+/// is none).
 struct LaunchInfo {
   int rank = 0, ranks = 1;
   int local_rank = 0, local_ranks = 1;
+  /// False: mpirun ends the whole job when one rank dies (it was not started with --enable-recovery), so
+  /// every rank that is left must end through MPI_Finalize. True: ranks may die, and mpirun's own exit status
+  /// says nothing.
+  bool recovery_enabled = false;
   bool several_hosts() const { return local_ranks < ranks; }
 };
 LaunchInfo launch_info();
 
-/// Sets the Open MPI parameters that one-sided channels need on this version and fabric, unless the user set them.
-/// Must run before MPI_Init. Returns one line that says what was chosen and why.
+/// Sets the Open MPI parameters that one-sided channels need on this version and fabric, unless the user set
+/// them. Must run before MPI_Init. Returns one line that says what was chosen and why.
 std::string prepare_mpi_environment(const LaunchInfo& launch);
+
+/// What a launcher wants to know, in files that it names in the environment (COS2P_EXIT_CODE_FILE,
+/// COS2P_SERVER_PID_FILE): the server's exit code, because under --enable-recovery mpirun returns 0 whatever
+/// happens, and the process to signal. Does nothing in other ranks, or where no file is asked for.
+/// Async-signal-safe.
+void record_exit_code(int code) noexcept;
 
 /// MPI for one process: initialised FUNNELED, only the constructing thread calls MPI.
 class MpiRuntime {
  public:
+  /// Throws Error(environment) where MPI cannot give FUNNELED; ends the process in words where MPI_Init does
+  /// not return within COS2P_MPI_START_TIMEOUT seconds (120).
   MpiRuntime(int& argc, char**& argv);
   ~MpiRuntime();  ///< finalizes only where finish() has not been called
   MpiRuntime(const MpiRuntime&) = delete;
@@ -32,39 +45,61 @@ class MpiRuntime {
   int rank() const;
   int size() const;
   std::string host() const;
-  std::string library_version() const;           ///< "Open MPI 4.1.4"
-  std::vector<std::string> hosts() const;        ///< per rank; collective at construction
+  std::string library_version() const;     ///< "Open MPI 4.1.4"
+  std::vector<std::string> hosts() const;  ///< per rank; collective at construction
+  const LaunchInfo& launch() const;
 
-  /// Ends this process's use of MPI. With `everybody_alive` MPI_Finalize runs; otherwise it would wait for the dead, so
-  /// the process must end by quick_exit afterwards. Never hangs.
-  void finish(bool everybody_alive);
+  /// Ends this process's use of MPI and records `exit_code` for the launcher. Never hangs. Where recovery is
+  /// disabled all ranks live (or the job is being ended), and MPI_Finalize runs. Where it is enabled,
+  /// MPI_Finalize runs if `everybody_alive`, and ends the process with `exit_code` if it takes longer than 10
+  /// s; otherwise it would wait for the dead and is left out. The process must end by std::_Exit or
+  /// std::quick_exit afterwards.
+  void finish(bool everybody_alive, int exit_code = 0);
+
+  /// Ends this process at once, and with it the job where recovery is disabled. For errors that strand the
+  /// other ranks.
+  [[noreturn]] void abort(int exit_code);
 
  private:
+  friend class RmaServerFabric;
+  friend class RmaWorkerFabric;
   struct State;
   std::unique_ptr<State> state_;
 };
 
-/// All channels of the server. Creation is collective per {server, worker} pair, in rank order.
+/// All channels of the server. Creation is collective per {server, worker} pair, in rank order; each pair
+/// tries its fabric before anything depends on it. A fabric that cannot put and get is refused within 10 s:
+/// by Error(environment) where MPI reports it, by a message and exit code 6 where it hangs.
 class RmaServerFabric {
  public:
   RmaServerFabric(MpiRuntime& mpi, ModelStore& store, RingOptions options, int max_tasks);
-  ~RmaServerFabric();
+  ~RmaServerFabric();  ///< leaves the windows as they are: freeing them would wait for workers that may be
+                       ///< dead
+  RmaServerFabric(const RmaServerFabric&) = delete;
+  RmaServerFabric& operator=(const RmaServerFabric&) = delete;
   std::vector<std::unique_ptr<ServerChannel>>& channels();  ///< one per worker, worker rank 1 first
   /// Lets MPI move data that arrives as messages (TCP); call it in every turn of the server's loop.
   void progress();
   std::string one_sided_component() const;  ///< as tried at start: "osc/sm", "osc/pt2pt over TCP"
+  /// Frees all windows; collective per pair, so only where everybody is alive and calls it.
+  void release();
 
  private:
   struct State;
   std::unique_ptr<State> state_;
 };
 
-/// The worker's end of its channel; `idle` as in WorkerChannel.
+/// The worker's end of its channel; `idle` as in WorkerChannel. A call into MPI that does not return within
+/// RingOptions::silence_s (the server's host has gone) ends the process in words with exit code 5.
 class RmaWorkerFabric {
  public:
-  RmaWorkerFabric(MpiRuntime& mpi, const SegmentTable& table, RingOptions options, int max_tasks, WorkerChannel::Idle idle);
+  RmaWorkerFabric(MpiRuntime& mpi, const SegmentTable& table, RingOptions options, int max_tasks,
+                  WorkerChannel::Idle idle);
   ~RmaWorkerFabric();
+  RmaWorkerFabric(const RmaWorkerFabric&) = delete;
+  RmaWorkerFabric& operator=(const RmaWorkerFabric&) = delete;
   WorkerChannel& channel();
+  void release();  ///< as RmaServerFabric::release()
 
  private:
   struct State;

@@ -1,0 +1,107 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <type_traits>
+
+#include "cos2p/transport/channel.hpp"
+
+namespace cos2p {
+
+// What lies in a channel's memory at the server: control block, slot headers, slot payloads, task table.
+// docs/rma_protocol.md explains who writes what, and in which order. Little endian; every word is 8-byte
+// aligned.
+
+/// Written by the worker, read by the server.
+struct WorkerWords {
+  std::uint64_t heartbeat = 0;
+  std::uint64_t closed = 0;     ///< 1 once the worker has left in order
+  std::uint64_t probe[6] = {};  ///< for the check of the fabric at start
+};
+static_assert(sizeof(WorkerWords) == 64);
+
+/// Written by the server, read by the worker. `check` covers `sequence` and `notice`: a copy that mixes two
+/// notices is found.
+struct ServerWords {
+  std::uint64_t tail = 0;  ///< slots taken so far
+  std::uint64_t heartbeat = 0;
+  std::uint64_t sequence = 0;  ///< counts notices
+  Notice notice;
+  std::uint64_t check = 0;
+  std::uint64_t spare[2] = {};
+};
+static_assert(std::is_trivially_copyable_v<ServerWords> && sizeof(Notice) == 16 && sizeof(ServerWords) == 64);
+std::uint64_t notice_check(std::uint64_t sequence, const Notice& notice);
+
+/// Stands in front of the task table, which is `count` ClientTasks; `check` covers sequence, count and tasks.
+struct TaskTableHeader {
+  std::uint64_t sequence = 0;
+  std::uint64_t count = 0;
+  std::uint64_t check = 0;
+  std::uint64_t spare[5] = {};
+};
+static_assert(std::is_trivially_copyable_v<ClientTask> && sizeof(ClientTask) == 24 &&
+              sizeof(TaskTableHeader) == 64);
+std::uint64_t task_check(std::uint64_t sequence, const ClientTask* tasks, std::uint64_t count);
+
+/// Describes one slot; written after the payload. Each slot carries the whole MessageHeader, so that every
+/// slot can be judged without having seen another.
+struct SlotHeader {
+  static constexpr std::uint64_t kMagic = 0x31746f6c73703263ULL;  ///< "c2pslot1"
+  std::uint64_t sequence =
+      0;  ///< number of the slot since the channel began, from 1; its place is (sequence - 1) % slots
+  std::uint64_t magic = 0;
+  std::uint64_t message = 0;       ///< number of the message since the channel began, from 1
+  std::int64_t offset = 0;         ///< where this slot's payload belongs in the message's body, bytes
+  std::int64_t bytes = 0;          ///< of payload in this slot
+  std::uint64_t payload_hash = 0;  ///< chained_hash() of the payload
+  MessageHeader header;
+  std::uint64_t spare[3] = {};
+  std::uint64_t header_hash = 0;  ///< of everything above
+  std::uint64_t expected_hash() const;
+};
+static_assert(std::is_trivially_copyable_v<SlotHeader> && sizeof(SlotHeader) == 128);
+
+/// Blocks in which payloads are hashed: small enough that a block is still in the cache when it is copied.
+constexpr std::size_t kHashBlock = 32 << 10;
+/// hash64 of each kHashBlock bytes, seeded with the hash of the blocks before.
+std::uint64_t chained_hash(const void* data, std::size_t size, std::uint64_t seed = 0);
+
+/// Offsets in a channel's memory, bytes; a function of the options alone, equal on both ends. The task table,
+/// whose size only the server knows, comes last.
+class RingLayout {
+ public:
+  explicit RingLayout(RingOptions options);  ///< throws Error(internal) for options that cannot be
+  std::size_t slots() const { return slots_; }
+  std::size_t slot_bytes() const { return slot_bytes_; }
+  static constexpr std::size_t worker_words() { return 0; }
+  static constexpr std::size_t server_words() {
+    return 128;
+  }  ///< not on the worker's line, nor on its neighbour
+  std::size_t header(std::uint64_t sequence) const { return kHeaders + place(sequence) * sizeof(SlotHeader); }
+  std::size_t payload(std::uint64_t sequence) const { return payloads_ + place(sequence) * slot_bytes_; }
+  std::size_t tasks() const { return payloads_ + slots_ * slot_bytes_; }
+  std::size_t bytes(int max_tasks) const;
+
+ private:
+  static constexpr std::size_t kHeaders = 256;
+  std::size_t place(std::uint64_t sequence) const {
+    return static_cast<std::size_t>((sequence - 1) % slots_);
+  }
+  std::size_t slots_, slot_bytes_, payloads_;
+};
+
+// Words that another process or thread reads or writes at the same time.
+inline std::uint64_t load_acquire(const std::uint64_t* word) {
+  return __atomic_load_n(word, __ATOMIC_ACQUIRE);
+}
+inline void store_release(std::uint64_t* word, std::uint64_t value) {
+  __atomic_store_n(word, value, __ATOMIC_RELEASE);
+}
+
+/// memcpy for memory that somebody else may be writing or reading at the same time. The caller finds a torn
+/// copy by its checksum or sequence number and repeats it; thread sanitizer is kept from reporting what is so
+/// by design.
+void racing_copy(void* target, const void* source, std::size_t bytes);
+
+}  // namespace cos2p

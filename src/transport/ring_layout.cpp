@@ -1,0 +1,74 @@
+#include "cos2p/transport/ring_layout.hpp"
+
+#include <algorithm>
+#include <cstring>
+
+#include "cos2p/support/error.hpp"
+#include "cos2p/support/hash.hpp"
+#include "cos2p/support/narrow.hpp"
+
+namespace cos2p {
+
+namespace {
+constexpr std::size_t kPage = 4096;
+}  // namespace
+
+std::uint64_t notice_check(std::uint64_t sequence, const Notice& notice) {
+  return hash64(&notice, sizeof(notice), sequence);
+}
+
+std::uint64_t task_check(std::uint64_t sequence, const ClientTask* tasks, std::uint64_t count) {
+  return hash64(tasks, count * sizeof(ClientTask), sequence ^ (count << 32));
+}
+
+std::uint64_t SlotHeader::expected_hash() const {
+  return hash64(this, offsetof(SlotHeader, header_hash));
+}
+
+std::uint64_t chained_hash(const void* data, std::size_t size, std::uint64_t seed) {
+  const auto* bytes = static_cast<const std::byte*>(data);
+  for (std::size_t done = 0; done < size; done += kHashBlock) {
+    seed = hash64(bytes + done, std::min(kHashBlock, size - done), seed);
+  }
+  return seed;
+}
+
+RingLayout::RingLayout(RingOptions options) {
+  if (options.slots < 1 || options.slot_bytes < 64 || options.slot_bytes % 64 != 0) {
+    fail(ExitCode::internal,
+         "A ring of {} slots of {} bytes cannot be (at least 1 slot of a multiple of 64 bytes)",
+         options.slots, options.slot_bytes);
+  }
+  slots_ = static_cast<std::size_t>(options.slots);
+  slot_bytes_ = narrow<std::size_t>(options.slot_bytes, "slot size");
+  payloads_ = (kHeaders + slots_ * sizeof(SlotHeader) + kPage - 1) / kPage * kPage;
+}
+
+std::size_t RingLayout::bytes(int max_tasks) const {
+  return tasks() + sizeof(TaskTableHeader) +
+         narrow<std::size_t>(max_tasks, "number of tasks") * sizeof(ClientTask);
+}
+
+#if defined(__SANITIZE_THREAD__)
+// Word by word and not instrumented: memcpy itself is intercepted by thread sanitizer.
+__attribute__((no_sanitize("thread"), optimize("no-tree-loop-distribute-patterns"))) void racing_copy(
+    void* target, const void* source, std::size_t bytes) {
+  auto* to = static_cast<volatile unsigned char*>(target);
+  const auto* from = static_cast<const volatile unsigned char*>(source);
+  std::size_t done = 0;
+  if (reinterpret_cast<std::uintptr_t>(target) % 8 == 0 &&
+      reinterpret_cast<std::uintptr_t>(source) % 8 == 0) {
+    for (; done + 8 <= bytes; done += 8) {
+      *reinterpret_cast<volatile std::uint64_t*>(to + done) =
+          *reinterpret_cast<const volatile std::uint64_t*>(from + done);
+    }
+  }
+  for (; done < bytes; ++done) to[done] = from[done];
+}
+#else
+void racing_copy(void* target, const void* source, std::size_t bytes) {
+  if (bytes > 0) std::memcpy(target, source, bytes);
+}
+#endif
+
+}  // namespace cos2p

@@ -1,0 +1,314 @@
+#include <algorithm>
+#include <atomic>
+#include <cstring>
+#include <utility>
+
+#include "body_reader.hpp"
+#include "cos2p/support/clock.hpp"
+#include "cos2p/support/error.hpp"
+#include "cos2p/support/hash.hpp"
+#include "cos2p/transport/backoff.hpp"
+#include "cos2p/transport/channel.hpp"
+#include "cos2p/transport/ring_layout.hpp"
+#include "cos2p/transport/store_entry.hpp"
+
+namespace cos2p {
+
+void BodyReader::gather(std::byte* target, std::size_t bytes) {
+  while (bytes > 0) {
+    const std::size_t now = std::min(bytes, contiguous());
+    COS2P_ASSERT(now > 0);
+    std::memcpy(target, data(), now);
+    target += now;
+    bytes -= now;
+    advance(now);
+  }
+}
+
+struct WorkerChannel::State {
+  State(const SegmentTable& table_, RingOptions options_, std::unique_ptr<RemoteMemory> ring_,
+        std::unique_ptr<RemoteMemory> store_, Idle idle_)
+      : table(table_),
+        options(options_),
+        layout(options_),
+        ring(std::move(ring_)),
+        store(std::move(store_)),
+        idle(std::move(idle_)),
+        segments(ModelStore::layout(table_)),
+        headers(layout.slots()),
+        staging(kHashBlock),
+        pace(ring->pace()),
+        last_read_s(monotonic_seconds()),
+        last_change_s(last_read_s) {}
+
+  const SegmentTable& table;
+  RingOptions options;
+  RingLayout layout;
+  std::unique_ptr<RemoteMemory> ring, store;
+  Idle idle;
+  std::vector<ModelStore::Layout> segments;
+
+  std::vector<SlotHeader> headers;  // what put() reads from until the next flush, by place in the ring
+  std::vector<std::byte> staging;   // a block that crosses from one part of the body into the next
+  bool staging_in_flight = false;
+  RemoteMemory::Pace pace;
+
+  std::uint64_t issued = 0;     // slots whose payload has been put
+  std::uint64_t published = 0;  // slots whose header has been put
+  std::uint64_t tail = 0;       // slots that the server is known to have taken
+  std::uint64_t messages = 0;
+  std::size_t unflushed = 0;  // payload bytes since the last flush
+
+  ServerWords server;  // as last read
+  Notice notice;       // the last one that was whole
+  std::uint64_t last_heartbeat = 0;
+  double last_read_s, last_change_s;
+  WorkerWords own;
+  Backoff backoff;
+  WorkerChannelStats stats;
+
+  void wait();
+  bool refresh();
+  bool server_gone() const;
+  void wait_or_give_up(const std::string& what);
+  bool wait_for_slot();
+  void send_slot(BodyReader& body, SlotHeader& header);
+  void publish_slots();
+  void flush_ring();
+};
+
+void WorkerChannel::State::wait() {
+  if (idle) {
+    idle();
+  } else {
+    backoff.pause();
+  }
+}
+
+void WorkerChannel::State::flush_ring() {
+  ring->flush();
+  unflushed = 0;
+  staging_in_flight = false;
+}
+
+// Reads the server's words. False where its notice was torn; tail and heartbeat are single words and always
+// good.
+bool WorkerChannel::State::refresh() {
+  ring->get(&server, sizeof(server), RingLayout::server_words());
+  flush_ring();
+  last_read_s = monotonic_seconds();
+  if (server.heartbeat != last_heartbeat) {
+    last_heartbeat = server.heartbeat;
+    last_change_s = last_read_s;
+  }
+  if (server.tail > tail && server.tail <= published) tail = server.tail;
+  if (server.check != notice_check(server.sequence, server.notice)) return false;
+  notice = server.notice;
+  return true;
+}
+
+bool WorkerChannel::State::server_gone() const {
+  return notice.phase == Notice::Phase::stopping || notice.phase == Notice::Phase::excluded ||
+         last_read_s - last_change_s > options.silence_s;
+}
+
+// Between two attempts to read what the server keeps changing; the server's heartbeat bounds them.
+void WorkerChannel::State::wait_or_give_up(const std::string& what) {
+  wait();
+  refresh();
+  if (last_read_s - last_change_s > options.silence_s) {
+    fail(ExitCode::no_workers,
+         "The {} cannot be read (the server has been silent for {:.0f} s), look into the server's log", what,
+         last_read_s - last_change_s);
+  }
+}
+
+// Payloads first, then, once they are known to have arrived, the headers that make them count.
+void WorkerChannel::State::publish_slots() {
+  if (published == issued) return;
+  flush_ring();
+  for (; published < issued; ++published) {
+    const std::uint64_t sequence = published + 1;
+    ring->put(&headers[published % layout.slots()], sizeof(SlotHeader), layout.header(sequence));
+  }
+}
+
+bool WorkerChannel::State::wait_for_slot() {
+  if (issued - tail < layout.slots()) return true;
+  publish_slots();  // what the server cannot see, it cannot take
+  refresh();
+  if (issued - tail < layout.slots()) return true;
+  const ScopedTimer timer(stats.waiting_s);
+  backoff.reset();
+  while (issued - tail >= layout.slots()) {
+    if (server_gone()) return false;
+    wait();
+    refresh();
+  }
+  return true;
+}
+
+// Hashes the payload block by block and puts each block while it is still in the cache. Over a network, where
+// a put is a message, neighbouring blocks travel in one put.
+void WorkerChannel::State::send_slot(BodyReader& body, SlotHeader& header) {
+  const std::uint64_t sequence = ++issued;
+  std::size_t target = layout.payload(sequence);
+  const auto bytes = static_cast<std::size_t>(header.bytes);
+  const std::byte* run = nullptr;
+  std::size_t run_bytes = 0;
+  const auto put_run = [&] {
+    if (run_bytes == 0) return;
+    ring->put(run, run_bytes, target);
+    target += run_bytes;
+    run_bytes = 0;
+  };
+  header.payload_hash = 0;
+  for (std::size_t done = 0; done < bytes;) {
+    const std::size_t block = std::min(kHashBlock, bytes - done);
+    const std::byte* from = nullptr;
+    if (body.contiguous() >= block) {
+      from = body.data();
+      body.advance(block);
+    } else {
+      put_run();
+      if (staging_in_flight) flush_ring();
+      body.gather(staging.data(), block);
+      staging_in_flight = true;
+      from = staging.data();
+    }
+    header.payload_hash = hash64(from, block, header.payload_hash);
+    if (run_bytes > 0 && run + run_bytes != from) put_run();
+    if (run_bytes == 0) run = from;
+    run_bytes += block;
+    if (run_bytes >= pace.put_bytes) put_run();
+    done += block;
+  }
+  put_run();
+  unflushed += bytes;
+  header.sequence = sequence;
+  header.header_hash = header.expected_hash();
+  headers[(sequence - 1) % layout.slots()] = header;
+}
+
+WorkerChannel::WorkerChannel(const SegmentTable& table, RingOptions options,
+                             std::unique_ptr<RemoteMemory> ring, std::unique_ptr<RemoteMemory> store,
+                             Idle idle)
+    : state_(std::make_shared<State>(table, options, std::move(ring), std::move(store), std::move(idle))) {}
+
+bool WorkerChannel::push(const MessageHeader& message, const std::vector<Span<const std::byte>>& parts) {
+  State& s = *state_;
+  std::size_t total = 0;
+  for (const auto& part : parts) total += part.size();
+  if (message.body_bytes < 0 || static_cast<std::size_t>(message.body_bytes) != total) {
+    fail(ExitCode::internal, "A message announces {} bytes and has {}", message.body_bytes, total);
+  }
+  if (s.own.closed != 0) fail(ExitCode::internal, "A push after close()");
+  BodyReader body(parts);
+  SlotHeader header;
+  header.magic = SlotHeader::kMagic;
+  header.message = ++s.messages;
+  header.header = message;
+  std::size_t sent = 0;
+  do {
+    if (!s.wait_for_slot()) return false;
+    header.offset = static_cast<std::int64_t>(sent);
+    header.bytes = static_cast<std::int64_t>(std::min(s.layout.slot_bytes(), total - sent));
+    s.send_slot(body, header);
+    sent += static_cast<std::size_t>(header.bytes);
+    if (s.unflushed >= s.pace.flush_bytes) s.publish_slots();
+  } while (sent < total);
+  s.publish_slots();
+  s.refresh();  // its flush completes the headers; the server's words come along at no further cost
+  s.stats.bytes_pushed += message.body_bytes;
+  return !s.server_gone();
+}
+
+std::vector<std::uint64_t> WorkerChannel::read_versions() {
+  State& s = *state_;
+  std::vector<StoreEntry> entries(s.segments.size());
+  s.store->get(entries.data(), entries.size() * sizeof(StoreEntry), 0);
+  s.store->flush();
+  std::vector<std::uint64_t> versions;
+  for (const StoreEntry& entry : entries) versions.push_back(entry.version);
+  return versions;
+}
+
+std::uint64_t WorkerChannel::read_segment(SegmentId id, Span<float> values) {
+  State& s = *state_;
+  const ModelStore::Layout& at = s.segments.at(static_cast<std::size_t>(id.value()));
+  if (values.size_bytes() != at.values_bytes) {
+    fail(ExitCode::internal, "Segment '{}' has {} bytes, the memory for it {}", s.table[id].name,
+         at.values_bytes, values.size_bytes());
+  }
+  StoreEntry before, after;
+  for (s.backoff.reset();;) {
+    // The entry is known before the values are asked for, and asked for again when all of them are here.
+    s.store->get(&before, sizeof(before), at.entry_offset);
+    s.store->flush();
+    if (before.lock % 2 == 0) {
+      s.store->get(values.data(), at.values_bytes, at.values_offset);
+      s.store->flush();
+      s.store->get(&after, sizeof(after), at.entry_offset);
+      s.store->flush();
+      s.stats.bytes_pulled += static_cast<std::int64_t>(at.values_bytes);
+      if (after.lock == before.lock && after.version == before.version &&
+          chained_hash(values.data(), at.values_bytes, before.version) == before.checksum) {
+        return before.version;
+      }
+    }
+    ++s.stats.torn_reads;
+    s.wait_or_give_up("segment '" + s.table[id].name + "'");
+  }
+}
+
+Notice WorkerChannel::read_notice() {
+  State& s = *state_;
+  for (s.backoff.reset(); !s.refresh();) {
+    ++s.stats.torn_reads;
+    s.wait_or_give_up("server's notice");
+  }
+  return s.notice;
+}
+
+std::vector<ClientTask> WorkerChannel::read_tasks() {
+  State& s = *state_;
+  const std::size_t at = s.layout.tasks();
+  std::vector<ClientTask> tasks;
+  for (s.backoff.reset();;) {
+    TaskTableHeader header;
+    s.ring->get(&header, sizeof(header), at);
+    s.flush_ring();
+    tasks.resize(header.count);  // one word, set by the server within the table's size
+    s.ring->get(tasks.data(), tasks.size() * sizeof(ClientTask), at + sizeof(header));
+    s.flush_ring();
+    if (header.check == task_check(header.sequence, tasks.data(), header.count)) return tasks;
+    ++s.stats.torn_reads;
+    s.wait_or_give_up("list of tasks");
+  }
+}
+
+double WorkerChannel::server_silence_s() const {
+  return state_->last_read_s - state_->last_change_s;
+}
+
+void WorkerChannel::heartbeat() {
+  State& s = *state_;
+  ++s.own.heartbeat;
+  s.ring->put(&s.own.heartbeat, sizeof(s.own.heartbeat),
+              RingLayout::worker_words() + offsetof(WorkerWords, heartbeat));
+  s.flush_ring();
+}
+
+void WorkerChannel::close() {
+  State& s = *state_;
+  s.own.closed = 1;
+  s.ring->put(&s.own.closed, sizeof(s.own.closed),
+              RingLayout::worker_words() + offsetof(WorkerWords, closed));
+  s.flush_ring();
+}
+
+const WorkerChannelStats& WorkerChannel::stats() const {
+  return state_->stats;
+}
+
+}  // namespace cos2p

@@ -1,0 +1,62 @@
+// The contract on MPI windows: rank 0 is the server, every other rank a worker.
+#include <boost/test/data/test_case.hpp>
+#include <memory>
+
+#include "contract.hpp"
+#include "cos2p/support/error.hpp"
+#include "cos2p/transport/mpi_call.hpp"
+#include "harness/mpi_harness.hpp"
+
+using namespace cos2p;
+using namespace transport_test;
+using cos2p_test::mpi;
+
+namespace {
+
+void run_server(const Case& contract, const SegmentTable& table, Findings& findings) {
+  ModelStore store(table);
+  RmaServerFabric fabric(mpi(), store, contract.ring, kMaxTasks);
+  ServerEnd end{table, store, {}, [&] { fabric.progress(); }, findings};
+  for (const auto& channel : fabric.channels()) end.channels.push_back(channel.get());
+  findings.expect(end.channels.size() == static_cast<std::size_t>(mpi().size() - 1), "a channel per worker");
+  contract.server(end);
+  fabric.release();
+}
+
+void run_worker(const Case& contract, const SegmentTable& table, Findings& findings) {
+  RmaWorkerFabric fabric(mpi(), table, contract.ring, kMaxTasks, {});
+  WorkerEnd end{table, mpi().rank(), fabric.channel(), findings};
+  try {
+    contract.worker(end);
+  } catch (const std::exception& error) {
+    findings.expect(false, std::string("worker: ") + error.what());
+    end.channel.close();
+  }
+  fabric.release();
+}
+
+}  // namespace
+
+BOOST_DATA_TEST_CASE(the_contract_holds_between_processes, boost::unit_test::data::make(contract_cases()),
+                     contract) {
+  const SegmentTable table(small_model());
+  Findings findings;
+  if (mpi().rank() == 0) {
+    run_server(contract, table, findings);
+  } else {
+    run_worker(contract, table, findings);
+  }
+  for (const std::string& failure : findings.all()) BOOST_ERROR(failure);
+  REQUIRE_ALL_RANKS(findings.all().empty());
+}
+
+BOOST_AUTO_TEST_CASE(a_failing_mpi_call_is_named_with_mpis_own_text) {
+  int value = 0;
+  try {
+    COS2P_MPI(MPI_Send, &value, 1, MPI_INT, mpi().size() + 5, 0, MPI_COMM_WORLD);
+    BOOST_ERROR("a send to a rank that does not exist succeeded");
+  } catch (const Error& error) {
+    BOOST_TEST((error.code() == ExitCode::environment));
+    BOOST_TEST(std::string(error.what()).find("MPI_Send failed (MPI_ERR_RANK") == 0U, error.what());
+  }
+}
