@@ -37,6 +37,10 @@ class ConfigFile : public CLI::Config {
              "{}, line {}: '{}' cannot be an array (the option takes one value), write {} = value", file,
              entry.line, entry.name, entry.name);
       }
+      if (spec->flag && entry.values.back() != "true" && entry.values.back() != "false") {
+        fail(ExitCode::usage, "{}, line {}: '{}' cannot be '{}' (expected true or false), correct it", file,
+             entry.line, entry.name, entry.values.back());
+      }
       if (const auto first = lines.find(spec->name); first != lines.end()) {
         fail(ExitCode::usage, "{}, line {}: '{}' is already set as '{}' (line {}), keep one of the two", file,
              entry.line, entry.name, entry.name == spec->name ? spec->alias : spec->name, first->second);
@@ -84,6 +88,10 @@ class Parser {
     } catch (const CLI::FileError&) {
       const std::string file = app_.get_config_ptr()->results().back();
       fail(ExitCode::usage, "--config: cannot read '{}' (no such file), check the path", file);
+    } catch (const std::invalid_argument&) {
+      refuse_flag(argc, argv);  // older CLI11 lets the exception of its own conversion through
+    } catch (const CLI::ConversionError&) {
+      refuse_flag(argc, argv);
     } catch (const CLI::ParseError& error) {
       fail(ExitCode::usage, "the command line cannot be read ({}), see cos2p {} --help", error.what(),
            to_string(subcommand_));
@@ -113,7 +121,28 @@ class Parser {
       option->multi_option_policy(spec.list ? CLI::MultiOptionPolicy::TakeAll
                                             : CLI::MultiOptionPolicy::TakeLast);
     }
+    option->type_name("value");
     if (!spec.positional) option->envname(spec.environment_name());
+  }
+
+  /// Options keep their texts, so only a flag's value can fail to convert: names the one.
+  [[noreturn]] void refuse_flag(int argc, const char* const* argv) const {
+    std::string culprit = "a flag";
+    for (const OptionSpec& spec : option_table()) {
+      if (!spec.flag || (spec.subcommands & bit(subcommand_)) == 0) continue;
+      const char* variable = std::getenv(spec.environment_name().c_str());
+      if (variable != nullptr)
+        culprit = fmt::format("--{} ({}={})", spec.name, spec.environment_name(), variable);
+      for (int i = 1; i < argc; ++i) {
+        const std::string text = argv[i];
+        if (text.rfind("--" + spec.name + "=", 0) != 0 && text.rfind("--no-" + spec.name + "=", 0) != 0)
+          continue;
+        fail(ExitCode::usage, "{} is not understood (a flag is true or false), see cos2p {} --help", text,
+             to_string(subcommand_));
+      }
+    }
+    fail(ExitCode::usage, "{} is not understood (a flag is true or false), see cos2p {} --help", culprit,
+         to_string(subcommand_));
   }
 
   void refuse_extras() {

@@ -36,6 +36,7 @@ std::string entry(const std::string& left, const std::string& right) {
   for (std::size_t begin = 0; begin < right.size();) {
     const std::size_t end = std::min(right.find(' ', begin), right.size());
     if (column + (end - begin) > kWidth) {
+      text.pop_back();  // the space after the word before
       text += "\n" + std::string(kIndent, ' ');
       column = kIndent;
     }

@@ -308,6 +308,7 @@ void add_policy(Table& t) {
   };
   OptionSpec& deadline = t.real("deadline", AT(policy.deadline_s), 0, true, kAny,
                                 "seconds after which a segment is merged with what came; 0 = none");
+  deadline.metavar = "SECONDS";
   deadline.cause = "policy";
   deadline.why_not = [](const RunOptions& o) -> std::string {
     if (o.policy.kind == PolicyKind::sync) return "a synchronous round waits for all trainers of a segment";

@@ -113,7 +113,7 @@ class Reader {
       skip_blank_lines();
       if (peek() == ',') {
         take();
-      } else if (peek() != ']') {
+      } else if (!at_end() && peek() != ']') {
         wrong("an element of an array is followed by neither , nor ]", "write for example [1, 0.5]");
       }
     }

@@ -1,0 +1,149 @@
+// What is refused, and in which words. Every message names the option, what was written and what is accepted.
+#include <boost/test/unit_test.hpp>
+
+#include "config/parsing.hpp"
+
+using namespace cos2p;
+using namespace cos2p::testing;
+
+namespace {
+
+struct Case {
+  std::vector<std::string> words;
+  std::vector<std::string> parts;  // of the message
+};
+
+void check(const std::vector<Case>& cases) {
+  for (const Case& one : cases) {
+    std::string line;
+    for (const std::string& word : one.words) line += word + " ";
+    const std::string message = refusal(one.words);
+    for (const std::string& part : one.parts)
+      BOOST_TEST(has(message, part), line << "-> '" << message << "' lacks '" << part << "'");
+  }
+}
+
+}  // namespace
+
+BOOST_FIXTURE_TEST_SUITE(messages, NoCos2pVariables)
+
+BOOST_AUTO_TEST_CASE(subcommands_and_unknown_options) {
+  check({{{}, {"a subcommand is missing", "train, plan, inspect or evaluate", "cos2p --help"}},
+         {{"trian"}, {"'trian' is not a subcommand", "did you mean 'train'?"}},
+         {{"train", "--round", "3"},
+          {"--round is not an option of train", "did you mean '--rounds'?", "cos2p train --help"}},
+         {{"train", "--qwertz=3"}, {"--qwertz is not an option of train"}},
+         {{"train", "--json"}, {"--json is not an option of train", "other subcommands have it"}},
+         {{"plan", "--rounds", "3"}, {"--rounds is not an option of plan", "other subcommands have it"}},
+         {{"train", "extra"}, {"'extra' is not understood"}},
+         {{"train", "--rounds"}, {"--rounds"}},
+         {{"inspect"}, {"FILE is missing", "inspect"}},
+         {{"evaluate", "--json"}, {"FILE is missing", "evaluate"}},
+         {{"inspect", "a", "b"}, {"'b' is not understood"}}});
+}
+
+BOOST_AUTO_TEST_CASE(values_out_of_range) {
+  check({{{"train", "--rounds", "0"}, {"--rounds cannot be '0'", "whole number of at least 1"}},
+         {{"train", "--rounds", "-1"}, {"--rounds cannot be '-1'"}},
+         {{"train", "--rounds", "3x"}, {"--rounds cannot be '3x'"}},
+         {{"train", "--rounds", "99999999999"}, {"--rounds cannot be"}},
+         {{"train", "--rounds", ""}, {"--rounds cannot be ''"}},
+         {{"train", "--batch-size", "0"}, {"--batch-size cannot be '0'"}},
+         {{"train", "--dirichlet-alpha", "0"}, {"--dirichlet-alpha cannot be '0'", "greater than 0"}},
+         {{"train", "--learning-rate", "-0.1"}, {"--learning-rate cannot be '-0.1'", "greater than 0"}},
+         {{"train", "--learning-rate", "nan"}, {"--learning-rate cannot be 'nan'"}},
+         {{"train", "--learning-rate", "inf"}, {"--learning-rate cannot be 'inf'"}},
+         {{"train", "--learning-rate", "1e-999x"}, {"--learning-rate"}},
+         {{"train", "--momentum", "1"}, {"--momentum cannot be '1'", "at most 0.9999"}},
+         {{"train", "--threads", "-2"}, {"--threads cannot be '-2'", "from 0 to 1024"}},
+         {{"train", "--seed", "-1"}, {"--seed cannot be '-1'", "2^64"}},
+         {{"train", "--ring-slots", "1"}, {"--ring-slots cannot be '1'", "from 2 to 65536"}},
+         {{"train", "--ring-slot-bytes", "12"}, {"--ring-slot-bytes cannot be '12'", "4KiB to 1GiB"}},
+         {{"train", "--ring-slot-bytes", "much"}, {"--ring-slot-bytes cannot be 'much'"}},
+         {{"train", "--device", "gpu"}, {"--device cannot be 'gpu'", "cuda:N"}},
+         {{"train", "--device", "cuda:x"}, {"--device cannot be 'cuda:x'"}},
+         {{"train", "--dataset", "fashion_mnist"},
+          {"--dataset cannot be 'fashion_mnist'", "did you mean 'fashion-mnist'?", "cifar-10, "}},
+         {{"train", "--policy", "semi"}, {"--policy cannot be 'semi'", "sync, semi-async or async"}},
+         {{"train", "--model", "bas"}, {"--model cannot be 'bas'", "did you mean 'base'?"}},
+         {{"train", "--exits", "6"}, {"--exits cannot be '6'", "block numbers from 0 to 5"}},
+         {{"train", "--exits", "none"}, {"--exits cannot be 'none'"}},
+         {{"train", "--patch", "0"}, {"--patch cannot be '0'"}},
+         {{"train", "--budgets", ","}, {"--budgets cannot be ','", "at least one budget"}},
+         {{"plan", "--image", "32x32"}, {"--image cannot be '32x32'", "32x32x3"}},
+         {{"plan", "--image", "32xx3"}, {"--image cannot be '32xx3'"}},
+         {{"train", "--frozen-blocks", "6"}, {"--frozen-blocks cannot be 6", "6 blocks", "at most 5"}},
+         {{"train", "--warmup-rounds", "11"}, {"--warmup-rounds cannot be 11", "10 rounds"}},
+         {{"train", "--output", ""}, {"--output cannot be empty"}}});
+}
+
+BOOST_AUTO_TEST_CASE(contradictions) {
+  check({{{"train", "--policy", "sync", "--min-updates", "2"},
+          {"--min-updates", "--policy \"sync\"", "waits for all trainers"}},
+         {{"train", "--policy", "sync", "--deadline", "3"}, {"--deadline", "--policy \"sync\""}},
+         {{"train", "--policy", "async", "--min-updates", "2"},
+          {"--min-updates", "merges every update at once"}},
+         {{"train", "--policy", "async", "--deadline", "3"}, {"--deadline", "merges every update at once"}},
+         {{"train", "--local-steps", "5", "--local-epochs", "2"}, {"--local-epochs", "--local-steps 5"}},
+         {{"train", "--schedule-rounds", "5"}, {"--schedule-rounds", "--schedule \"constant\"", "cosine"}},
+         {{"train", "--partition", "iid", "--dirichlet-alpha", "1"},
+          {"--dirichlet-alpha", "--partition \"iid\""}},
+         {{"train", "--partition", "shards", "--dirichlet-alpha", "1"},
+          {"--dirichlet-alpha", "--partition \"shards\""}},
+         {{"train", "--classes-per-client", "2"}, {"--classes-per-client", "--partition \"dirichlet\""}},
+         {{"train", "--optimizer", "adamw", "--momentum", "0.9"}, {"--momentum", "--optimizer \"adamw\""}},
+         {{"train", "--discount", "constant", "--discount-a", "1"},
+          {"--discount-a", "--discount \"constant\""}},
+         {{"train", "--discount-b", "1"}, {"--discount-b", "hinge"}},
+         {{"train", "--data-dir", "d"}, {"--data-dir", "--dataset \"synthetic\""}},
+         {{"train", "--dataset", "mnist"}, {"--data-dir is missing", "--dataset mnist"}},
+         {{"train", "--dataset", "cifar-10", "--data-dir", "d", "--coarse-labels"},
+          {"--coarse-labels", "only cifar-100"}},
+         {{"train", "--dataset", "mnist", "--data-dir", "d", "--synthetic-train", "5"},
+          {"--synthetic-train", "--dataset \"mnist\""}},
+         {{"evaluate", "f", "--dataset", "mnist"}, {"--data-dir is missing"}},
+         {{"plan", "--fleet", "a", "--budgets", "1"}, {"--fleet", "--budgets", "contradict"}}});
+  BOOST_TEST(refusal({"train", "--policy", "async", "--min-updates", "1"}).empty());
+}
+
+BOOST_AUTO_TEST_CASE(configuration_files) {
+  const TextFile unknown("unknown.toml", "# a run\n\nroundz = 3\n"),
+      bad("bad.toml", "seed = 1\nrounds = 0\n"),
+      contradictory("contradictory.toml", "policy = \"sync\"\nmin-updates = 2\n"),
+      array("array.toml", "rounds = [1, 2]\n"), twice("twice.toml", "rounds = 1\nseed = 2\nrounds = 3\n"),
+      alias("alias.toml", "budgets = [1]\nmemory-budget = \"2GiB\"\n"),
+      flag("flag.toml", "quiet = \"perhaps\"\n"), config("config.toml", "config = \"other.toml\"\n");
+  check({{{"train", "--config", "unknown.toml"},
+          {"unknown.toml, line 3", "'roundz' is not an option", "did you mean 'rounds'?"}},
+         {{"train", "--config", "bad.toml"}, {"--rounds cannot be '0'", "line 2 of bad.toml"}},
+         {{"train", "--config", "contradictory.toml"},
+          {"--min-updates (line 2 of contradictory.toml)", "--policy"}},
+         {{"train", "--config", "array.toml"}, {"array.toml, line 1", "'rounds' cannot be an array"}},
+         {{"train", "--config", "twice.toml"}, {"twice.toml, line 3", "'rounds' is already set in line 1"}},
+         {{"train", "--config", "alias.toml"}, {"alias.toml, line 2", "already set as 'budgets' (line 1)"}},
+         {{"train", "--config", "flag.toml"}, {"flag.toml, line 1", "'quiet' cannot be 'perhaps'"}},
+         {{"train", "--config", "config.toml"}, {"'config' is not an option"}},
+         {{"train", "--config", "no such file"}, {"--config: cannot read 'no such file'"}},
+         {{"train", "--config", "."}, {"--config: cannot read '.'"}}});
+}
+
+BOOST_AUTO_TEST_CASE(environment_variables_are_named) {
+  const Environment rounds("COS2P_ROUNDS", "many");
+  check({{{"train"}, {"--rounds cannot be 'many'", "COS2P_ROUNDS"}}});
+  const Environment right("COS2P_ROUNDS", "3"), quiet("COS2P_QUIET", "perhaps");
+  check({{{"train"}, {"--quiet (COS2P_QUIET=perhaps)", "true or false"}},
+         {{"plan", "--json=maybe"}, {"--json=maybe", "true or false"}}});
+}
+
+BOOST_AUTO_TEST_CASE(fleet_files) {
+  const TextFile empty("empty_fleet.txt", ""), comments("comments_fleet.txt", "# nothing\n"),
+      binary("binary_fleet.txt", "0.5\n\x01\x02\n"), table("table_fleet.txt", "0.5\nbudget=0.5\n");
+  check({{{"plan", "--fleet", "no such fleet"}, {"--fleet: cannot read 'no such fleet'"}},
+         {{"plan", "--fleet", "."}, {"--fleet: cannot read '.'"}},
+         {{"plan", "--fleet", "empty_fleet.txt"}, {"--fleet: cannot read 'empty_fleet.txt'", "empty"}},
+         {{"plan", "--fleet", "comments_fleet.txt"}, {"names no client"}},
+         {{"plan", "--fleet", "binary_fleet.txt"}, {"binary_fleet.txt, line 2", "unprintable"}},
+         {{"plan", "--fleet", "table_fleet.txt"}, {"table_fleet.txt, line 2"}}});
+}
+
+BOOST_AUTO_TEST_SUITE_END()
