@@ -1,0 +1,81 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "cos2p/config/run_options.hpp"
+#include "cos2p/transport/channel.hpp"
+
+namespace cos2p {
+
+/// One segment as trained by a client, ready to be pushed.
+struct LocalUpdate {
+  MessageHeader header;
+  std::vector<std::uint8_t> bitmap;  ///< kept units
+  Span<const float> values;          ///< of the kept units; borrowed from the trainer's model until its next round, or from `owned`
+  std::vector<float> owned;
+};
+
+/// What one local round of one client gave.
+struct LocalRound {
+  ClientId client;
+  int index = 0;                     ///< which local round of this client, 0-based
+  std::vector<LocalUpdate> updates;  ///< one per trained segment, in table order
+  RoundReport report;
+  /// Copies borrowed values, so that the round may wait while the trainer goes on.
+  void own_values();
+};
+
+/// Which units of each kept block a client trains.
+struct UnitChoice {
+  std::vector<UnitSet> heads, neurons;  ///< per kept block
+};
+
+/// Executes local rounds of any client of this process: pull, choose units, train, and hand over what is to be pushed.
+/// A client's randomness is named by (seed, client, local round); its optimizer starts anew in each local round.
+class LocalTrainer {
+ public:
+  struct Setup {
+    const SegmentTable* table = nullptr;     ///< outlives the trainer, like the next two
+    const ImageSet* images = nullptr;
+    const Partition* partition = nullptr;
+    Normalization normalization;
+    AugmentOptions augment;
+    LocalTrainingOptions local;
+    std::uint64_t seed = 0;
+    std::string device = "auto";
+    int local_rank = 0;
+  };
+  explicit LocalTrainer(Setup setup);
+  ~LocalTrainer();
+
+  /// Called between optimizer steps; false ends the round early.
+  using KeepGoing = std::function<bool()>;
+  /// Local round `index` of the task's client; nothing where `keep_going` ended it.
+  std::optional<LocalRound> run(WorkerChannel& channel, const ClientTask& task, int index, const Notice& notice, const KeepGoing& keep_going);
+
+  /// Units chosen so far, by client; set_units() continues those of a checkpoint.
+  const std::map<int, UnitChoice>& units() const;
+  void set_units(ClientId client, UnitChoice choice);
+  /// Optimizer steps of one local round of a client with so many samples.
+  int steps_per_round(std::int64_t samples) const;
+  std::string device_name() const;
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+/// Pushes a local round: its segment updates, then its report. False where the server no longer listens.
+/// The report says how long that took, unless its times are simulated (`measure_time` false).
+bool push_round(WorkerChannel& channel, const LocalRound& round, bool measure_time = true);
+
+/// Learning rate in a server round: linear warm-up, then constant or a cosine to zero.
+double learning_rate(const LocalTrainingOptions& local, int round, int rounds);
+
+}  // namespace cos2p

@@ -1,0 +1,109 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "cos2p/checkpoint/checkpoint.hpp"
+#include "cos2p/kernels/merge.hpp"
+#include "cos2p/plan/planner.hpp"
+#include "cos2p/server/policy.hpp"
+#include "cos2p/transport/model_store.hpp"
+
+namespace cos2p {
+
+/// What the aggregator knows of a client.
+struct Trainer {
+  double samples = 0;            ///< its weight where updates are weighted by samples
+  Assignment assignment;
+  bool active = true;            ///< its worker lives
+};
+
+/// What became of a segment update.
+enum class UpdateVerdict { accepted, stale, duplicate, not_finite, malformed };
+std::string to_string(UpdateVerdict verdict);
+
+/// One merge of one segment.
+struct SegmentMerge {
+  SegmentId segment;
+  std::uint64_t version = 0;                ///< the new one
+  int updates = 0;                          ///< |N_q^i|
+  std::vector<std::int32_t> staleness;      ///< delta of each of them
+};
+
+/// Segment-wise, per-unit aggregation with versions and staleness. Deterministic: the merged bits depend on which updates
+/// were merged, not on the order in which they came (kernels/merge.hpp). One thread at a time.
+class Aggregator {
+ public:
+  Aggregator(const SegmentTable& table, ModelStore& store, const PolicyOptions& policy, std::vector<Trainer> trainers, int threads);
+
+  /// Checks an update before memory is given to it: known client and segment, sizes that can be. Reads nothing that changes,
+  /// so any thread may call it. Fills `reason`.
+  UpdateVerdict check_shape(const MessageHeader& header, std::string& reason) const;
+  /// Takes a whole update into the pending ones; `reason` says why it was not.
+  UpdateVerdict add(Message update, double now_s, std::string& reason);
+  /// Merges every segment whose rule is fulfilled.
+  std::vector<SegmentMerge> merge_ready(double now_s);
+
+  /// Turns the held update buffers of the segment that holds most into sums, to free their memory.
+  void fold_largest();
+  void set_active(ClientId client, bool active);
+  int active_trainers(SegmentId id) const;
+  /// When the oldest pending update came; infinity where none is pending.
+  double open_since_s() const;
+
+  const std::vector<SegmentRecord>& records() const { return records_; }
+  /// Kept units of each kept block as last seen in updates; empty before the first.
+  const std::vector<UnitSet>& heads_of(ClientId client) const;
+  const std::vector<UnitSet>& neurons_of(ClientId client) const;
+
+  /// For checkpoints. Sums that were folded go along as they are held: as buffers again they would not be the same updates.
+  void save(Checkpoint& checkpoint) const;
+  void restore(const Checkpoint& checkpoint);
+
+ private:
+  struct Pending {
+    MessageHeader header;
+    UnitSet units;
+    Buffer body;
+    double weight = 0;           ///< quantized share of the largest client's
+    double discounted = 0;
+    std::int32_t staleness = 0;
+    const float* values() const;
+  };
+  struct SegmentState {
+    std::vector<Pending> pending;
+    PartialSums sums;
+    std::vector<std::int32_t> folded_staleness;
+    std::vector<std::int32_t> folded_clients;
+    double open_since_s = -1;
+    int updates() const { return static_cast<int>(pending.size() + folded_staleness.size()); }
+  };
+  struct ClientState {
+    Trainer trainer;
+    std::vector<std::int32_t> last_round;   ///< per segment, of the last accepted update; -1 before
+    std::vector<UnitSet> heads, neurons;
+    std::vector<UnitSet> segment_units;     ///< per segment, as last seen
+  };
+  UpdateVerdict check_age(const MessageHeader& header, std::string& reason) const;
+  bool trains(const Trainer& trainer, const Segment& segment) const;
+  double weight_of(const Trainer& trainer) const;
+  Anchor anchor(const Segment& segment, const SegmentState& state) const;
+  SegmentMerge merge(SegmentId id);
+  static MergeInput input_of(const Pending& pending);
+  void fold(SegmentId id);
+
+  const SegmentTable& table_;
+  ModelStore& store_;
+  PolicyOptions policy_;
+  MergeRule rule_;
+  int threads_;
+  double largest_samples_ = 1;
+  std::vector<ClientState> clients_;
+  std::vector<SegmentState> segments_;
+  std::vector<SegmentRecord> records_;
+  std::vector<std::vector<bool>> contributed_;   ///< per segment, per client
+};
+
+}  // namespace cos2p

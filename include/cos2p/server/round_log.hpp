@@ -1,0 +1,45 @@
+#pragma once
+
+#include <cstdio>
+#include <string>
+#include <vector>
+
+#include "cos2p/checkpoint/checkpoint.hpp"
+
+namespace cos2p {
+
+/// What a run tells while it goes: one line a round (and a progress bar below it where standard output is a terminal), and
+/// metrics.csv, evaluations.csv and clients.csv in the output directory. One thread at a time.
+class RoundLog {
+ public:
+  /// Writes the rows of `history` (of a resumed run) first. A directory that cannot be written throws Error(environment).
+  RoundLog(const std::string& directory, int rounds, bool quiet, const History& history);
+  ~RoundLog();
+  RoundLog(const RoundLog&) = delete;
+  RoundLog& operator=(const RoundLog&) = delete;
+
+  void round(const RoundRow& row);
+  /// `rows`: one evaluation, a row an exit, sorted by block.
+  void evaluation(const std::vector<EvaluationRow>& rows);
+  void client(const ClientRow& row);
+  /// A line above the progress bar.
+  void line(const std::string& text);
+
+ private:
+  void write_row(std::FILE* file, const std::string& row);
+  void draw_bar();
+  void clear_bar();
+
+  int rounds_;
+  bool quiet_, terminal_;
+  bool failed_ = false;  ///< a full disk is reported once
+  int round_ = 0;
+  double start_s_, first_round_s_ = -1;
+  int first_round_ = 0;
+  std::string accuracy_;
+  std::FILE* metrics_ = nullptr;
+  std::FILE* evaluations_ = nullptr;
+  std::FILE* clients_ = nullptr;
+};
+
+}  // namespace cos2p

@@ -1,0 +1,83 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "cos2p/checkpoint/checkpoint.hpp"
+#include "cos2p/server/aggregator.hpp"
+
+namespace cos2p {
+
+/// The server as a state machine: messages and the time in, merges and closed rounds out. It knows neither MPI nor threads,
+/// so that a run between processes and a run inside one process are the same code. Used by one thread at a time.
+///
+/// A round closes when min(min_updates, active clients) local rounds have been reported in it, or `deadline_s` after the first
+/// report. Segments merge by themselves in between (Aggregator).
+class ServerCore {
+ public:
+  struct Setup {
+    PolicyOptions policy;
+    int rounds = 0;
+    std::uint64_t seed = 0;
+    int threads = 1;
+    RunIdentity identity;
+    Normalization normalization;
+    std::vector<ClientRecord> clients;  ///< budgets, assignments, samples; without masks and rounds
+  };
+  ServerCore(const SegmentTable& table, ModelStore& store, Setup setup);
+
+  /// Called with each round that closes, before the next one opens.
+  std::function<void(const RoundRow&)> on_round_closed;
+  /// Called with each update that is dropped.
+  std::function<void(const MessageHeader&, UpdateVerdict, const std::string& reason)> on_dropped;
+
+  /// Verdict on a message before memory is given to it; any thread may ask.
+  UpdateVerdict check_shape(const MessageHeader& header, std::string& reason) const;
+  void handle(Message message, double now_s);
+  /// Lets deadlines pass.
+  void tick(double now_s);
+  /// The next moment at which tick() would do something; infinity where there is none.
+  double next_deadline_s() const;
+
+  void set_active(ClientId client, bool active, double now_s);
+  void set_workers(int alive) { workers_ = alive; }
+  void set_channel_drops(std::int64_t drops) { channel_drops_ = drops; }
+  void fold_largest() { aggregator_.fold_largest(); }
+
+  bool finished() const { return state_round_ >= setup_.rounds; }
+  int round() const { return state_round_; }
+  Notice notice(Notice::Phase phase) const;
+  std::vector<ClientTask> tasks() const;           ///< of all clients
+  std::int64_t updates_dropped() const { return dropped_; }
+  const History& history() const { return history_; }
+  void add_evaluation(const std::vector<EvaluationRow>& rows);
+
+  /// Everything a resume needs, copied.
+  Checkpoint snapshot(double now_s) const;
+  void restore(const Checkpoint& checkpoint);
+
+ private:
+  void report(const Message& message, double now_s);
+  void note(const std::vector<SegmentMerge>& merges);
+  void close_round_if_due(double now_s);
+
+  const SegmentTable& table_;
+  Setup setup_;
+  MergeRule rule_;
+  Aggregator aggregator_;
+  std::vector<bool> active_;
+  History history_;
+  int state_round_ = 0;
+  int workers_ = 0;
+  std::int64_t dropped_ = 0, channel_drops_ = 0;
+  // the round that is open
+  RoundRow open_;
+  double open_since_s_ = -1;
+  double loss_sum_ = 0, sample_sum_ = 0, compute_s_ = 0, waiting_s_ = 0;
+  double staleness_sum_ = 0;
+  std::vector<std::int32_t> merged_updates_;  ///< per segment
+};
+
+}  // namespace cos2p

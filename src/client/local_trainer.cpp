@@ -1,0 +1,296 @@
+#include "cos2p/client/local_trainer.hpp"
+
+#include <torch/torch.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "cos2p/kernels/merge.hpp"
+#include "cos2p/model/device.hpp"
+#include "cos2p/model/tensor_memory.hpp"
+#include "cos2p/model/vit.hpp"
+#include "cos2p/plan/planner.hpp"
+#include "cos2p/support/clock.hpp"
+#include "cos2p/support/memory.hpp"
+#include "cos2p/support/narrow.hpp"
+
+namespace cos2p {
+namespace {
+
+constexpr std::uint64_t kDataOrder = 1;  // purpose of a random stream
+
+/// The submodel of the client that ran last; a client that runs again keeps its frozen segments without pulling them.
+struct Resident {
+  int client = -1;
+  UnitChoice units;
+  Assignment assignment;
+  std::unique_ptr<Vit> model;
+  std::map<int, std::uint64_t> versions;  ///< of the pulled values, by segment
+};
+
+bool same_units(const UnitChoice& a, const UnitChoice& b) { return a.heads == b.heads && a.neurons == b.neurons; }
+
+}  // namespace
+
+struct LocalTrainer::State {
+  Setup setup;
+  BatchMaker batches;
+  torch::Device device;
+  std::map<int, UnitChoice> units;
+  Resident resident;
+  std::vector<float> full, kept;  ///< one segment as pulled, and its kept part; reused
+
+  explicit State(Setup s)
+      : setup(std::move(s)),
+        batches(*setup.images, setup.normalization, setup.augment),
+        device(choose_device(setup.device, setup.local_rank)),
+        full(static_cast<std::size_t>(setup.table->largest_segment())) {}
+
+  Span<float> scratch(const Segment& segment) { return {full.data(), static_cast<std::size_t>(segment.numel)}; }
+  void choose_units(WorkerChannel& channel, const ClientTask& task, int index);
+  void prepare(WorkerChannel& channel, const ClientTask& task, int index);
+  bool train(const ClientTask& task, int index, const Notice& notice, const KeepGoing& keep_going, RoundReport& report);
+  LocalRound hand_over(const ClientTask& task, int index, const RoundReport& report);
+};
+
+LocalTrainer::LocalTrainer(Setup setup) : state_(std::make_unique<State>(std::move(setup))) { tensor_memory::install(); }
+
+LocalTrainer::~LocalTrainer() = default;
+
+const std::map<int, UnitChoice>& LocalTrainer::units() const { return state_->units; }
+
+void LocalTrainer::set_units(ClientId client, UnitChoice choice) { state_->units[client.value()] = std::move(choice); }
+
+std::string LocalTrainer::device_name() const { return state_->device.str(); }
+
+int LocalTrainer::steps_per_round(std::int64_t samples) const {
+  const LocalTrainingOptions& local = state_->setup.local;
+  if (local.local_steps > 0) return local.local_steps;
+  return std::max(1, narrow<int>(std::llround(std::ceil(local.local_epochs * static_cast<double>(samples) / local.batch_size - 1e-9))));
+}
+
+/// Width by magnitude: for each kept block, the units whose values in the present global model are largest.
+void LocalTrainer::State::choose_units(WorkerChannel& channel, const ClientTask& task, int index) {
+  const Assignment& a = task.assignment;
+  auto found = units.find(task.client);
+  const bool known = found != units.end() && static_cast<int>(found->second.heads.size()) == a.kept_blocks;
+  const bool due = setup.local.reselect_every > 0 && index % setup.local.reselect_every == 0;
+  if (known && !due) return;
+  UnitChoice choice;
+  const auto choose = [&](SegmentId id, int count) {
+    const Segment& segment = (*setup.table)[id];
+    if (count >= segment.units) return UnitSet::all(segment.units);
+    channel.read_segment(id, scratch(segment));
+    return units_by_magnitude(segment, scratch(segment), count);
+  };
+  for (int block = 0; block < a.kept_blocks; ++block) {
+    choice.heads.push_back(choose(setup.table->attention(block), a.heads));
+    choice.neurons.push_back(choose(setup.table->feed_forward(block), a.neurons));
+  }
+  units[task.client] = std::move(choice);
+}
+
+/// Brings the client's submodel to the server's present values.
+void LocalTrainer::State::prepare(WorkerChannel& channel, const ClientTask& task, int index) {
+  choose_units(channel, task, index);
+  const UnitChoice& choice = units.at(task.client);
+  if (resident.client != task.client || !(resident.assignment == task.assignment) || !same_units(resident.units, choice)) {
+    resident = Resident{};  // frees the old model before the new one is made
+    VitShape shape;
+    shape.kept_blocks = task.assignment.kept_blocks;
+    shape.frozen_blocks = task.assignment.frozen_blocks;
+    shape.heads = choice.heads;
+    shape.neurons = choice.neurons;
+    shape.scale_kept_units = setup.local.scale_kept_units;
+    resident = Resident{task.client, choice, task.assignment, std::make_unique<Vit>(*setup.table, shape, device), {}};
+  }
+  const std::vector<std::uint64_t> published = channel.read_versions();
+  const std::vector<SegmentId> trained = resident.model->trained_segments();
+  const torch::NoGradGuard no_grad;
+  for (SegmentId id : resident.model->segments()) {
+    const auto held = resident.versions.find(id.value());
+    const bool changed_here = std::find(trained.begin(), trained.end(), id) != trained.end();
+    if (!changed_here && held != resident.versions.end() && held->second == published[static_cast<std::size_t>(id.value())]) continue;
+    const Segment& segment = (*setup.table)[id];
+    resident.versions[id.value()] = channel.read_segment(id, scratch(segment));
+    torch::Tensor flat = resident.model->flat(id);
+    const UnitSet& units_here = resident.model->units(id);
+    kept.resize(static_cast<std::size_t>(flat.numel()));
+    gather_segment(segment, units_here, scratch(segment), kept);
+    flat.copy_(torch::from_blob(kept.data(), {flat.numel()}));
+  }
+}
+
+namespace {
+
+/// Endless stream of sample indices: each pass over the client's data in a new order.
+class SampleStream {
+ public:
+  SampleStream(std::vector<std::int64_t> samples, Rng& rng) : samples_(std::move(samples)), rng_(rng), next_(samples_.size()) {}
+  std::vector<std::int64_t> take(int count) {
+    std::vector<std::int64_t> batch;
+    for (int i = 0; i < count; ++i) {
+      if (next_ == samples_.size()) {
+        if (!batch.empty()) break;  // a batch never mixes two passes
+        rng_.shuffle(samples_);
+        next_ = 0;
+      }
+      batch.push_back(samples_[next_++]);
+    }
+    return batch;
+  }
+
+ private:
+  std::vector<std::int64_t> samples_;
+  Rng& rng_;
+  std::size_t next_;
+};
+
+std::unique_ptr<torch::optim::Optimizer> make_optimizer(const LocalTrainingOptions& local, double rate, std::vector<torch::Tensor> parameters) {
+  if (local.optimizer == OptimizerKind::adamw) {
+    return std::make_unique<torch::optim::AdamW>(std::move(parameters), torch::optim::AdamWOptions(rate).weight_decay(local.weight_decay));
+  }
+  return std::make_unique<torch::optim::SGD>(std::move(parameters),
+                                             torch::optim::SGDOptions(rate).momentum(local.momentum).weight_decay(local.weight_decay));
+}
+
+}  // namespace
+
+bool LocalTrainer::State::train(const ClientTask& task, int index, const Notice& notice, const KeepGoing& keep_going, RoundReport& report) {
+  const LocalTrainingOptions& local = setup.local;
+  const auto& samples = setup.partition->at(static_cast<std::size_t>(task.client));
+  Rng rng(setup.seed, {kDataOrder, static_cast<std::uint64_t>(task.client), static_cast<std::uint64_t>(index)});
+  SampleStream stream(samples, rng);
+  std::vector<torch::Tensor> parameters = resident.model->parameters();
+  auto optimizer = make_optimizer(local, learning_rate(local, notice.round, notice.rounds), parameters);
+  torch::Tensor loss_sum = torch::zeros({}, device), correct = torch::zeros({}, device);
+  for (int step = 0; step < report.steps; ++step) {
+    if (!keep_going()) return false;
+    const std::vector<std::int64_t> indices = stream.take(local.batch_size);
+    const auto count = narrow<std::int64_t>(indices.size());
+    torch::Tensor images = torch::empty({count, setup.images->channels, setup.images->height, setup.images->width});  // (B, C, H, W)
+    torch::Tensor labels = torch::empty({count}, torch::kInt64);                                                     // (B)
+    batches.fill(indices, &rng, {images.data_ptr<float>(), static_cast<std::size_t>(images.numel())},
+                 {labels.data_ptr<std::int64_t>(), static_cast<std::size_t>(count)});
+    labels = labels.to(device);
+    optimizer->zero_grad();
+    // Every kept exit learns from the labels, with the same weight: a shallow client's deepest exit is a shallow exit of others.
+    const std::vector<torch::Tensor> logits = resident.model->forward(images.to(device), true);  // per exit (B, K)
+    torch::Tensor loss = torch::zeros({}, device), deepest;
+    for (const torch::Tensor& exit : logits) {
+      deepest = torch::nn::functional::cross_entropy(exit, labels);
+      loss = loss + deepest;
+    }
+    loss = loss / static_cast<double>(logits.size());
+    loss.backward();
+    if (local.clip_norm > 0) torch::nn::utils::clip_grad_norm_(parameters, local.clip_norm);
+    optimizer->step();
+    const torch::NoGradGuard no_grad;
+    loss_sum += deepest.detach() * static_cast<double>(count);
+    correct += logits.back().argmax(1).eq(labels).sum();
+    report.samples += count;
+  }
+  report.loss = loss_sum.item<double>() / static_cast<double>(report.samples);
+  report.accuracy = correct.item<double>() / static_cast<double>(report.samples);
+  for (torch::Tensor& parameter : parameters) parameter.mutable_grad() = torch::Tensor();  // no gradient memory between rounds
+  return true;
+}
+
+LocalRound LocalTrainer::State::hand_over(const ClientTask& task, int index, const RoundReport& report) {
+  LocalRound round;
+  round.client = ClientId(task.client);
+  round.index = index;
+  round.report = report;
+  for (SegmentId id : resident.model->trained_segments()) {
+    const Segment& segment = (*setup.table)[id];
+    LocalUpdate update;
+    torch::Tensor flat = resident.model->flat(id);
+    const auto count = static_cast<std::size_t>(flat.numel());
+    if (flat.is_cpu()) {
+      update.values = {flat.data_ptr<float>(), count};
+    } else {
+      const torch::Tensor host = flat.cpu();
+      update.owned.assign(host.data_ptr<float>(), host.data_ptr<float>() + count);
+      update.values = update.owned;
+    }
+    if (segment.units > 0) update.bitmap = resident.model->units(id).bitmap();
+    MessageHeader& header = update.header;
+    header.kind = MessageKind::segment_update;
+    header.client = task.client;
+    header.client_round = index;
+    header.segment = id.value();
+    header.base_version = resident.versions.at(id.value());
+    header.weight = static_cast<double>(setup.partition->at(static_cast<std::size_t>(task.client)).size());
+    header.bitmap_bytes = narrow<std::int64_t>(update.bitmap.size());
+    header.body_bytes = values_offset(header.bitmap_bytes) + narrow<std::int64_t>(count * sizeof(float));
+    round.updates.push_back(std::move(update));
+  }
+  round.report.updates = narrow<std::int64_t>(round.updates.size());
+  return round;
+}
+
+std::optional<LocalRound> LocalTrainer::run(WorkerChannel& channel, const ClientTask& task, int index, const Notice& notice, const KeepGoing& keep_going) {
+  RoundReport report;
+  const std::int64_t pulled = channel.stats().bytes_pulled;
+  tensor_memory::reset_peak();
+  {
+    const ScopedTimer timer(report.transfer_s);
+    state_->prepare(channel, task, index);
+  }
+  report.bytes_pulled = channel.stats().bytes_pulled - pulled;
+  report.steps = steps_per_round(narrow<std::int64_t>(state_->setup.partition->at(static_cast<std::size_t>(task.client)).size()));
+  {
+    const ScopedTimer timer(report.compute_s);
+    if (!state_->train(task, index, notice, keep_going, report)) return std::nullopt;
+  }
+  report.peak_memory = tensor_memory::peak();
+  report.peak_resident = narrow<std::int64_t>(peak_resident_bytes());
+  return state_->hand_over(task, index, report);
+}
+
+void LocalRound::own_values() {
+  for (LocalUpdate& update : updates) {
+    if (update.owned.empty()) update.owned.assign(update.values.begin(), update.values.end());
+    update.values = update.owned;
+  }
+}
+
+bool push_round(WorkerChannel& channel, const LocalRound& round, bool measure_time) {
+  static constexpr std::byte kPadding[64] = {};
+  const std::int64_t pushed = channel.stats().bytes_pushed;
+  const double waited = channel.stats().waiting_s;
+  RoundReport report = round.report;
+  double seconds = 0;
+  {
+    const ScopedTimer timer(seconds);
+    for (const LocalUpdate& update : round.updates) {
+      const auto padding = static_cast<std::size_t>(values_offset(update.header.bitmap_bytes) - update.header.bitmap_bytes);
+      const std::vector<Span<const std::byte>> parts{{reinterpret_cast<const std::byte*>(update.bitmap.data()), update.bitmap.size()},
+                                                     {kPadding, padding},
+                                                     {reinterpret_cast<const std::byte*>(update.values.data()), update.values.size_bytes()}};
+      if (!channel.push(update.header, parts)) return false;
+    }
+  }
+  if (measure_time) {
+    const double waiting = channel.stats().waiting_s - waited;
+    report.transfer_s += seconds - waiting;
+    report.waiting_s += waiting;
+  }
+  report.bytes_pushed = channel.stats().bytes_pushed - pushed;
+  MessageHeader header;
+  header.kind = MessageKind::round_report;
+  header.client = round.client.value();
+  header.client_round = round.index;
+  header.body_bytes = sizeof report;
+  return channel.push(header, {{reinterpret_cast<const std::byte*>(&report), sizeof report}});
+}
+
+double learning_rate(const LocalTrainingOptions& local, int round, int rounds) {
+  if (round < local.warmup_rounds) return local.learning_rate * (round + 1) / local.warmup_rounds;
+  if (local.schedule == ScheduleKind::constant) return local.learning_rate;
+  const int length = std::max(1, (local.schedule_rounds > 0 ? local.schedule_rounds : rounds) - local.warmup_rounds);
+  const double progress = std::min(1.0, static_cast<double>(round - local.warmup_rounds) / length);
+  return local.learning_rate * 0.5 * (1 + std::cos(3.14159265358979323846 * progress));
+}
+
+}  // namespace cos2p

@@ -1,0 +1,207 @@
+#include "cos2p/kernels/merge.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include "cos2p/support/error.hpp"
+#include "sum_loops.hpp"
+
+namespace cos2p {
+namespace {
+
+constexpr std::int64_t kBlock = 1024;         // values summed at a time: 8 KiB of sums stay in the first-level cache
+constexpr std::int64_t kTask = 64 * kBlock;   // values that one thread takes at a time
+
+/// A stretch of the full segment whose values all have the same contributors and weights.
+struct Run {
+  std::int64_t offset = 0, count = 0;
+  std::vector<std::pair<const float*, double>> sources;  ///< where an input's values begin, and weight * kValueSteps
+  double scale = 0, keep = 0;
+};
+
+/// Position of each full unit among an input's kept units, -1 where it is not kept.
+std::vector<std::int32_t> positions(const Segment& segment, const UnitSet& units) {
+  std::vector<std::int32_t> position(static_cast<std::size_t>(segment.units), -1);
+  for (std::size_t i = 0; i < units.kept().size(); ++i) {
+    position[static_cast<std::size_t>(units.kept()[i])] = static_cast<std::int32_t>(i);
+  }
+  return position;
+}
+
+class RunBuilder {
+ public:
+  RunBuilder(const Segment& segment, Span<const MergeInput> inputs, const PartialSums* sums, const Anchor* anchor)
+      : segment_(segment), inputs_(inputs), sums_(sums), anchor_(anchor) {
+    for (const MergeInput& input : inputs) {
+      COS2P_ASSERT(input.units->total() == segment.units);
+      positions_.push_back(positions(segment, *input.units));
+    }
+  }
+
+  std::vector<Run> build() {
+    std::vector<std::int64_t> offsets(inputs_.size(), 0);  // of the present tensor in each input
+    for (const TensorSpec& tensor : segment_.tensors) {
+      if (tensor.per_unit) {
+        add_units(tensor, offsets);
+      } else {
+        add_shared(tensor, offsets);
+      }
+      for (std::size_t k = 0; k < inputs_.size(); ++k) {
+        offsets[k] += tensor.per_unit ? tensor.row() * inputs_[k].units->size() : tensor.numel();
+      }
+    }
+    return std::move(runs_);
+  }
+
+ private:
+  void finish_weights(Run& run, double weight, double discounted, double anchor) {
+    const double total = weight + anchor;
+    if (run.sources.empty() && discounted == 0) return;  // nobody trained it: it keeps its value
+    run.scale = 1.0 / (total * kValueSteps);
+    run.keep = (total - discounted) / total;
+    runs_.push_back(std::move(run));
+  }
+
+  void add_shared(const TensorSpec& tensor, const std::vector<std::int64_t>& offsets) {
+    Run run{tensor.offset, tensor.numel(), {}, 0, 0};
+    double weight = sums_ != nullptr ? sums_->shared_weight : 0;
+    double discounted = sums_ != nullptr ? sums_->shared_discounted : 0;
+    for (std::size_t k = 0; k < inputs_.size(); ++k) {
+      run.sources.emplace_back(inputs_[k].values + offsets[k], inputs_[k].discounted * kValueSteps);
+      weight += inputs_[k].weight;
+      discounted += inputs_[k].discounted;
+    }
+    finish_weights(run, weight, discounted, anchor_ != nullptr ? anchor_->shared : 0);
+  }
+
+  bool same_contributors(std::size_t u, std::size_t v) const {
+    for (const auto& position : positions_) {
+      if ((position[u] < 0) != (position[v] < 0)) return false;
+    }
+    if (anchor_ != nullptr && !anchor_->units.empty() && anchor_->units[u] != anchor_->units[v]) return false;
+    return sums_ == nullptr || (sums_->unit_weight[u] == sums_->unit_weight[v] && sums_->unit_discounted[u] == sums_->unit_discounted[v]);
+  }
+
+  void add_units(const TensorSpec& tensor, const std::vector<std::int64_t>& offsets) {
+    const auto units = static_cast<std::size_t>(segment_.units);
+    for (std::size_t first = 0, last = 0; first < units; first = last) {
+      for (last = first + 1; last < units && same_contributors(first, last);) ++last;
+      Run run{tensor.offset + static_cast<std::int64_t>(first) * tensor.row(), static_cast<std::int64_t>(last - first) * tensor.row(), {}, 0, 0};
+      double weight = sums_ != nullptr ? sums_->unit_weight[first] : 0;
+      double discounted = sums_ != nullptr ? sums_->unit_discounted[first] : 0;
+      for (std::size_t k = 0; k < inputs_.size(); ++k) {
+        if (positions_[k][first] < 0) continue;
+        run.sources.emplace_back(inputs_[k].values + offsets[k] + positions_[k][first] * tensor.row(), inputs_[k].discounted * kValueSteps);
+        weight += inputs_[k].weight;
+        discounted += inputs_[k].discounted;
+      }
+      const double anchor = anchor_ != nullptr && !anchor_->units.empty() ? anchor_->units[first] : 0;
+      finish_weights(run, weight, discounted, anchor);
+    }
+  }
+
+  const Segment& segment_;
+  Span<const MergeInput> inputs_;
+  const PartialSums* sums_;
+  const Anchor* anchor_;
+  std::vector<std::vector<std::int32_t>> positions_;
+  std::vector<Run> runs_;
+};
+
+/// Cuts the runs into pieces of at most kTask values, so that threads can share them.
+struct Task {
+  const Run* run;
+  std::int64_t begin, end;
+};
+std::vector<Task> cut(const std::vector<Run>& runs) {
+  std::vector<Task> tasks;
+  for (const Run& run : runs) {
+    for (std::int64_t begin = 0; begin < run.count; begin += kTask) tasks.push_back({&run, begin, std::min(begin + kTask, run.count)});
+  }
+  return tasks;
+}
+
+template <typename Body>
+void for_each_task(const std::vector<Run>& runs, int threads, const Body& body) {
+  const std::vector<Task> tasks = cut(runs);
+  const auto count = static_cast<std::int64_t>(tasks.size());
+#pragma omp parallel for schedule(dynamic, 4) num_threads(threads) if (threads > 1)
+  for (std::int64_t i = 0; i < count; ++i) body(tasks[static_cast<std::size_t>(i)]);
+}
+
+}  // namespace
+
+double quantize_weight(double weight) {
+  COS2P_ASSERT(weight >= 0 && weight <= 1);
+  return std::nearbyint(weight * kWeightSteps) / kWeightSteps;
+}
+
+void merge_segment(const Segment& segment, Span<const MergeInput> inputs, const PartialSums* sums, const Anchor& anchor,
+                   Span<float> values, int threads) {
+  if (sums != nullptr && sums->empty()) sums = nullptr;
+  COS2P_ASSERT(values.size() == static_cast<std::size_t>(segment.numel));
+  COS2P_ASSERT(static_cast<std::int64_t>(inputs.size()) + (sums != nullptr ? sums->updates : 0) <= kMaxUpdatesPerMerge);
+  const std::vector<Run> runs = RunBuilder(segment, inputs, sums, &anchor).build();
+  for_each_task(runs, threads, [&](const Task& task) {
+    double block[kBlock];
+    const Run& run = *task.run;
+    for (std::int64_t i = task.begin; i < task.end; i += kBlock) {
+      const std::int64_t count = std::min(kBlock, task.end - i);
+      if (sums != nullptr) {
+        std::memcpy(block, sums->values.data() + run.offset + i, static_cast<std::size_t>(count) * sizeof(double));
+      } else {
+        std::memset(block, 0, static_cast<std::size_t>(count) * sizeof(double));
+      }
+      for (const auto& [source, step] : run.sources) detail::add_fixed_point(block, source + i, step, count);
+      detail::finish(values.data() + run.offset + i, block, run.scale, run.keep, count);
+    }
+  });
+}
+
+void accumulate_segment(const Segment& segment, Span<const MergeInput> inputs, PartialSums& sums, int threads) {
+  if (sums.values.empty()) {
+    sums.values.assign(static_cast<std::size_t>(segment.numel), 0.0);
+    sums.unit_weight.assign(static_cast<std::size_t>(segment.units), 0.0);
+    sums.unit_discounted.assign(static_cast<std::size_t>(segment.units), 0.0);
+  }
+  const std::vector<Run> runs = RunBuilder(segment, inputs, nullptr, nullptr).build();
+  for_each_task(runs, threads, [&](const Task& task) {
+    for (const auto& [source, step] : task.run->sources) {
+      detail::add_fixed_point(sums.values.data() + task.run->offset + task.begin, source + task.begin, step, task.end - task.begin);
+    }
+  });
+  for (const MergeInput& input : inputs) {
+    for (std::int32_t unit : input.units->kept()) {
+      sums.unit_weight[static_cast<std::size_t>(unit)] += input.weight;
+      sums.unit_discounted[static_cast<std::size_t>(unit)] += input.discounted;
+    }
+    sums.shared_weight += input.weight;
+    sums.shared_discounted += input.discounted;
+    ++sums.updates;
+  }
+}
+
+bool values_in_range(Span<const float> values) {
+  return !detail::any_out_of_range(values.data(), static_cast<std::int64_t>(values.size()), kValueLimit);
+}
+
+void gather_segment(const Segment& segment, const UnitSet& units, Span<const float> full, Span<float> out) {
+  COS2P_ASSERT(full.size() == static_cast<std::size_t>(segment.numel));
+  COS2P_ASSERT(out.size() == static_cast<std::size_t>(segment.numel_with(units.size())));
+  float* target = out.data();
+  for (const TensorSpec& tensor : segment.tensors) {
+    const float* source = full.data() + tensor.offset;
+    if (!tensor.per_unit || units.full()) {
+      std::copy_n(source, tensor.numel(), target);
+      target += tensor.numel();
+      continue;
+    }
+    for (std::int32_t unit : units.kept()) {
+      std::copy_n(source + unit * tensor.row(), tensor.row(), target);
+      target += tensor.row();
+    }
+  }
+}
+
+}  // namespace cos2p

@@ -1,0 +1,54 @@
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "cos2p/checkpoint/checkpoint.hpp"
+#include "cos2p/config/run_options.hpp"
+#include "cos2p/data/batch.hpp"
+#include "cos2p/data/dataset.hpp"
+#include "cos2p/data/partition.hpp"
+#include "cos2p/plan/planner.hpp"
+
+namespace cos2p {
+
+/// All that a training run is made of before anybody trains, built from the options alone: every rank builds the same one.
+struct Experiment {
+  RunOptions options;
+  Dataset dataset;
+  Normalization normalization;
+  ModelOptions model;
+  std::unique_ptr<SegmentTable> table;
+  TrainingShape training;
+  int clients = 0;
+  Partition partition;
+  FleetPlan fleet;
+};
+
+/// The model's shape for data of this size: options, with the patch chosen where the user gave none.
+ModelOptions complete_model(const RunOptions& options, int height, int width, int channels, int classes);
+TrainingShape training_shape(const RunOptions& options);
+
+/// `workers`: ranks that train (0 = in-process). Throws Error with the exit code for what is wrong.
+Experiment make_experiment(const RunOptions& options, int workers);
+
+/// What the server knows of each client at the start.
+std::vector<ClientRecord> client_records(const Experiment& experiment);
+RunIdentity make_identity(const Experiment& experiment, const std::map<std::string, std::string>& in_effect, const Checkpoint* resumed);
+
+/// Refuses a checkpoint of another model, data set, fleet or seed, naming what differs.
+void check_resumable(const Checkpoint& checkpoint, const Experiment& experiment, const std::string& path);
+
+/// Fills a store with initial values, or with those of a checkpoint when the core restores it.
+void initialize(class ModelStore& store, const SegmentTable& table, std::uint64_t seed);
+
+/// Prepares the output directory: makes it, and tries to write in it. Throws Error(environment).
+void prepare_output(const std::string& directory, const std::map<std::string, std::string>& in_effect, bool resuming);
+
+/// A table of losses and accuracies, a row an exit.
+void print_exits(const std::vector<EvaluationRow>& evaluation);
+/// That table and the checkpoint's path: the last lines of a run.
+void print_result(const std::vector<EvaluationRow>& evaluation, const std::string& checkpoint);
+
+}  // namespace cos2p

@@ -1,0 +1,61 @@
+// cos2p: one program, four subcommands. What a command needs is set up here; what it does is in its own file.
+#include <fmt/format.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <new>
+
+#include "commands.hpp"
+#include "cos2p/support/blas.hpp"
+#include "cos2p/support/error.hpp"
+#include "cos2p/support/logging.hpp"
+#include "cos2p/transport/mpi_runtime.hpp"
+
+namespace cos2p {
+namespace {
+
+int run(int& argc, char**& argv, const LaunchInfo& launch) {
+  bool finished = false;
+  const CommandLine command = parse_command_line(argc, argv, finished);
+  if (finished) return 0;
+  const RunOptions& options = command.options;
+  setup_logging("cos2p", "", options.quiet);
+  if (command.subcommand == Subcommand::plan) return run_plan(command);
+  if (command.subcommand == Subcommand::inspect) return run_inspect(command);
+  choose_blas_and_threads(argv, options.threads, launch.local_ranks);
+  if (command.subcommand == Subcommand::evaluate) return run_evaluate(command);
+  if (options.transport == TransportKind::in_process) {
+    if (launch.ranks > 1) {
+      fail(ExitCode::usage, "--transport in-process under mpirun with {} ranks (it runs server and clients in one process), start it without mpirun", launch.ranks);
+    }
+    return run_train_in_process(command);
+  }
+  const std::string environment = prepare_mpi_environment(launch);
+  return run_train_ranks(argc, argv, command, environment);
+}
+
+}  // namespace
+}  // namespace cos2p
+
+int main(int argc, char** argv) {
+  const cos2p::LaunchInfo launch = cos2p::launch_info();
+  int code = static_cast<int>(cos2p::ExitCode::internal);
+  const auto say = [&launch](const char* text) {
+    if (launch.rank == 0) fmt::print(stderr, "cos2p: {}\n", text);  // the other ranks of a job make the same mistake
+  };
+  try {
+    code = cos2p::run(argc, argv, launch);
+  } catch (const cos2p::Error& e) {
+    say(e.what());
+    code = static_cast<int>(e.code());
+  } catch (const std::bad_alloc&) {
+    say("out of memory (the model, the data and the staging buffers do not fit), use a smaller model or fewer ranks on this machine");
+    code = static_cast<int>(cos2p::ExitCode::environment);
+  } catch (const std::exception& e) {
+    say(e.what());
+  }
+  cos2p::record_exit_code(code);
+  std::fflush(stdout);
+  // Libraries' exit handlers could wait for ranks that are dead; everything of ours is closed by now.
+  std::_Exit(code);
+}

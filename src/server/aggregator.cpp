@@ -1,0 +1,354 @@
+#include "cos2p/server/aggregator.hpp"
+
+#include <algorithm>
+#include <cstdlib>
+#include <cstring>
+#include <limits>
+#include <new>
+
+#include "cos2p/support/error.hpp"
+#include "cos2p/support/narrow.hpp"
+
+namespace cos2p {
+namespace {
+
+/// A buffer outside every pool, for updates that come from a checkpoint.
+Buffer plain_buffer(std::size_t bytes) {
+  const std::size_t capacity = (bytes + 4095) / 4096 * 4096 + 4096;
+  auto* data = static_cast<std::byte*>(std::aligned_alloc(4096, capacity));
+  if (data == nullptr) throw std::bad_alloc();
+  return {data, bytes, capacity, nullptr, [](void*, std::byte* released, std::size_t) { std::free(released); }};
+}
+
+UnitSet units_of(const Segment& segment, const MessageHeader& header, const Buffer& body) {
+  if (segment.units == 0) return {};
+  const auto* bitmap = reinterpret_cast<const std::uint8_t*>(body.data());
+  return UnitSet::from_bitmap(segment.units, {bitmap, static_cast<std::size_t>(header.bitmap_bytes)});
+}
+
+std::int64_t value_count(const MessageHeader& header) {
+  return (header.body_bytes - values_offset(header.bitmap_bytes)) / static_cast<std::int64_t>(sizeof(float));
+}
+
+}  // namespace
+
+std::string to_string(UpdateVerdict verdict) {
+  switch (verdict) {
+    case UpdateVerdict::accepted:
+      return "accepted";
+    case UpdateVerdict::stale:
+      return "stale";
+    case UpdateVerdict::duplicate:
+      return "duplicate";
+    case UpdateVerdict::not_finite:
+      return "not finite";
+    case UpdateVerdict::malformed:
+      return "malformed";
+  }
+  return "unknown";
+}
+
+const float* Aggregator::Pending::values() const {
+  return reinterpret_cast<const float*>(body.data() + values_offset(header.bitmap_bytes));
+}
+
+Aggregator::Aggregator(const SegmentTable& table, ModelStore& store, const PolicyOptions& policy, std::vector<Trainer> trainers,
+                       int threads)
+    : table_(table), store_(store), policy_(policy), rule_(merge_rule(policy)), threads_(threads) {
+  const auto segments = static_cast<std::size_t>(table.size());
+  for (Trainer& trainer : trainers) {
+    largest_samples_ = std::max(largest_samples_, trainer.samples);
+    ClientState client;
+    client.trainer = trainer;
+    client.last_round.assign(segments, -1);
+    client.segment_units.resize(segments);
+    client.heads.reserve(static_cast<std::size_t>(trainer.assignment.kept_blocks));
+    clients_.push_back(std::move(client));
+  }
+  segments_.resize(segments);
+  records_.resize(segments);
+  contributed_.assign(segments, std::vector<bool>(clients_.size(), false));
+}
+
+bool Aggregator::trains(const Trainer& trainer, const Segment& segment) const {
+  const Assignment& a = trainer.assignment;
+  if (segment.kind == SegmentKind::embedding) return a.frozen_blocks == 0;
+  return segment.block < a.kept_blocks && (segment.block >= a.frozen_blocks || segment.kind == SegmentKind::exit_head);
+}
+
+double Aggregator::weight_of(const Trainer& trainer) const {
+  if (policy_.weighting == WeightingKind::uniform) return 1;
+  return quantize_weight(std::max(trainer.samples / largest_samples_, 1 / kWeightSteps));
+}
+
+UpdateVerdict Aggregator::check_shape(const MessageHeader& header, std::string& reason) const {
+  if (header.client < 0 || header.client >= narrow<std::int32_t>(clients_.size())) {
+    reason = fmt::format("client {} is not one of the {} of this run", header.client, clients_.size());
+    return UpdateVerdict::malformed;
+  }
+  if (header.segment < 0 || header.segment >= table_.size()) {
+    reason = fmt::format("segment {} is not one of the {} of this model", header.segment, table_.size());
+    return UpdateVerdict::malformed;
+  }
+  const Segment& segment = table_[SegmentId(header.segment)];
+  const ClientState& client = clients_[static_cast<std::size_t>(header.client)];
+  if (!trains(client.trainer, segment)) {
+    reason = fmt::format("client {} does not train {}", header.client, segment.name);
+    return UpdateVerdict::malformed;
+  }
+  const std::int64_t bitmap = segment.units > 0 ? UnitSet::bitmap_bytes(segment.units) : 0;
+  const std::int64_t values = header.body_bytes - values_offset(bitmap);
+  const std::int64_t smallest = segment.numel_with(0) * static_cast<std::int64_t>(sizeof(float));
+  if (header.bitmap_bytes != bitmap || values < smallest || values > segment.bytes() || values % 4 != 0) {
+    reason = fmt::format("{}: {} bytes with a unit bitmap of {} cannot be (bitmap {}, values {} to {} bytes)", segment.name,
+                         header.body_bytes, header.bitmap_bytes, bitmap, smallest, segment.bytes());
+    return UpdateVerdict::malformed;
+  }
+  return UpdateVerdict::accepted;
+}
+
+UpdateVerdict Aggregator::check_age(const MessageHeader& header, std::string& reason) const {
+  const Segment& segment = table_[SegmentId(header.segment)];
+  const ClientState& client = clients_[static_cast<std::size_t>(header.client)];
+  const std::uint64_t version = store_.version(SegmentId(header.segment));
+  if (header.base_version > version) {
+    reason = fmt::format("{}: base version {} is newer than {}", segment.name, header.base_version, version);
+    return UpdateVerdict::malformed;
+  }
+  if (version - header.base_version > static_cast<std::uint64_t>(rule_.staleness_bound)) {
+    reason = fmt::format("{}: {} versions old (bound {})", segment.name, version - header.base_version, rule_.staleness_bound);
+    return UpdateVerdict::stale;
+  }
+  if (header.client_round <= client.last_round[static_cast<std::size_t>(header.segment)]) {
+    reason = fmt::format("{}: local round {} came before", segment.name, header.client_round);
+    return UpdateVerdict::duplicate;
+  }
+  return UpdateVerdict::accepted;
+}
+
+UpdateVerdict Aggregator::add(Message update, double now_s, std::string& reason) {
+  UpdateVerdict verdict = check_shape(update.header, reason);
+  if (verdict == UpdateVerdict::accepted) verdict = check_age(update.header, reason);
+  if (verdict != UpdateVerdict::accepted) return verdict;
+  const MessageHeader& header = update.header;
+  const SegmentId id(header.segment);
+  const Segment& segment = table_[id];
+  Pending pending;
+  pending.header = header;
+  try {
+    pending.units = units_of(segment, header, update.body);
+  } catch (const Error& e) {
+    reason = e.what();
+    return UpdateVerdict::malformed;
+  }
+  if (value_count(header) != segment.numel_with(pending.units.size())) {
+    reason = fmt::format("{}: {} values for {} of {} units, expected {}", segment.name, value_count(header), pending.units.size(),
+                         segment.units, segment.numel_with(pending.units.size()));
+    return UpdateVerdict::malformed;
+  }
+  pending.body = std::move(update.body);
+  if (!values_in_range({pending.values(), static_cast<std::size_t>(value_count(header))})) {
+    reason = fmt::format("{}: a value is not a number, infinite, or above {}", segment.name, kValueLimit);
+    return UpdateVerdict::not_finite;
+  }
+  ClientState& client = clients_[static_cast<std::size_t>(header.client)];
+  pending.staleness = narrow<std::int32_t>(store_.version(id) - header.base_version);
+  pending.weight = weight_of(client.trainer);
+  pending.discounted = quantize_weight(pending.weight * staleness_discount(policy_, pending.staleness));
+  client.last_round[static_cast<std::size_t>(header.segment)] = header.client_round;
+  client.segment_units[static_cast<std::size_t>(header.segment)] = pending.units;
+  if (segment.units > 0) {
+    auto& sets = segment.kind == SegmentKind::attention ? client.heads : client.neurons;
+    sets.resize(static_cast<std::size_t>(client.trainer.assignment.kept_blocks));
+    sets[static_cast<std::size_t>(segment.block)] = pending.units;
+  }
+  SegmentState& state = segments_[static_cast<std::size_t>(header.segment)];
+  if (state.open_since_s < 0) state.open_since_s = now_s;
+  state.pending.push_back(std::move(pending));
+  if (state.updates() >= kMaxUpdatesPerMerge / 2) fold(id);
+  return UpdateVerdict::accepted;
+}
+
+int Aggregator::active_trainers(SegmentId id) const {
+  return static_cast<int>(std::count_if(clients_.begin(), clients_.end(), [&](const ClientState& client) {
+    return client.trainer.active && trains(client.trainer, table_[id]);
+  }));
+}
+
+double Aggregator::open_since_s() const {
+  double since = std::numeric_limits<double>::infinity();
+  for (const SegmentState& state : segments_) {
+    if (state.updates() > 0) since = std::min(since, state.open_since_s);
+  }
+  return since;
+}
+
+std::vector<SegmentMerge> Aggregator::merge_ready(double now_s) {
+  std::vector<SegmentMerge> merges;
+  for (const Segment& segment : table_) {
+    SegmentState& state = segments_[static_cast<std::size_t>(segment.id.value())];
+    if (state.updates() == 0) continue;
+    const int needed = std::max(1, std::min(rule_.min_updates, active_trainers(segment.id)));
+    const bool late = rule_.deadline_s > 0 && now_s - state.open_since_s >= rule_.deadline_s;
+    if (state.updates() >= needed || late || state.updates() >= kMaxUpdatesPerMerge - 1) merges.push_back(merge(segment.id));
+  }
+  return merges;
+}
+
+MergeInput Aggregator::input_of(const Pending& pending) {
+  return {pending.values(), &pending.units, pending.weight, pending.discounted};
+}
+
+Anchor Aggregator::anchor(const Segment& segment, const SegmentState& state) const {
+  Anchor result;
+  if (policy_.normalize == NormalizeKind::updates) return result;
+  std::vector<bool> delivered(clients_.size(), false);
+  for (const Pending& pending : state.pending) delivered[static_cast<std::size_t>(pending.header.client)] = true;
+  for (std::int32_t client : state.folded_clients) delivered[static_cast<std::size_t>(client)] = true;
+  result.units.assign(static_cast<std::size_t>(segment.units), 0);
+  for (std::size_t c = 0; c < clients_.size(); ++c) {
+    const ClientState& client = clients_[c];
+    if (delivered[c] || !client.trainer.active || !trains(client.trainer, segment)) continue;
+    const double weight = weight_of(client.trainer);
+    result.shared += weight;
+    const UnitSet& units = client.segment_units[static_cast<std::size_t>(segment.id.value())];
+    if (units.total() == segment.units) {
+      for (std::int32_t unit : units.kept()) result.units[static_cast<std::size_t>(unit)] += weight;
+    } else {
+      // It has not told its units yet: each is one of them with the same probability.
+      const int kept = segment.kind == SegmentKind::attention ? client.trainer.assignment.heads : client.trainer.assignment.neurons;
+      const double share = quantize_weight(weight * std::min(1.0, static_cast<double>(kept) / static_cast<double>(std::max<std::int64_t>(segment.units, 1))));
+      for (double& unit : result.units) unit += share;
+    }
+  }
+  return result;
+}
+
+SegmentMerge Aggregator::merge(SegmentId id) {
+  const Segment& segment = table_[id];
+  SegmentState& state = segments_[static_cast<std::size_t>(id.value())];
+  std::vector<MergeInput> inputs;
+  SegmentMerge result;
+  result.segment = id;
+  result.staleness = state.folded_staleness;
+  std::vector<bool>& contributed = contributed_[static_cast<std::size_t>(id.value())];
+  for (std::int32_t client : state.folded_clients) contributed[static_cast<std::size_t>(client)] = true;
+  for (const Pending& pending : state.pending) {
+    inputs.push_back(input_of(pending));
+    result.staleness.push_back(pending.staleness);
+    contributed[static_cast<std::size_t>(pending.header.client)] = true;
+  }
+  const Anchor present = anchor(segment, state);
+  result.version = store_.publish(id, [&](Span<float> values) { merge_segment(segment, inputs, &state.sums, present, values, threads_); });
+  result.updates = narrow<int>(result.staleness.size());
+  SegmentRecord& record = records_[static_cast<std::size_t>(id.value())];
+  record.version = result.version;
+  record.updates += result.updates;
+  record.trainers = std::count(contributed.begin(), contributed.end(), true);
+  record.last_updates = result.updates;
+  record.last_staleness = *std::max_element(result.staleness.begin(), result.staleness.end());
+  state = SegmentState{};
+  return result;
+}
+
+void Aggregator::fold(SegmentId id) {
+  SegmentState& state = segments_[static_cast<std::size_t>(id.value())];
+  std::vector<MergeInput> inputs;
+  for (const Pending& pending : state.pending) {
+    inputs.push_back(input_of(pending));
+    state.folded_staleness.push_back(pending.staleness);
+    state.folded_clients.push_back(pending.header.client);
+  }
+  accumulate_segment(table_[id], inputs, state.sums, threads_);
+  state.pending.clear();
+}
+
+void Aggregator::fold_largest() {
+  std::int64_t largest = 0;
+  SegmentId chosen;
+  for (const Segment& segment : table_) {
+    std::int64_t bytes = 0;
+    for (const Pending& pending : segments_[static_cast<std::size_t>(segment.id.value())].pending) bytes += pending.header.body_bytes;
+    if (bytes > largest) {
+      largest = bytes;
+      chosen = segment.id;
+    }
+  }
+  if (chosen.valid()) fold(chosen);
+}
+
+void Aggregator::set_active(ClientId client, bool active) { clients_[static_cast<std::size_t>(client.value())].trainer.active = active; }
+
+const std::vector<UnitSet>& Aggregator::heads_of(ClientId client) const { return clients_[static_cast<std::size_t>(client.value())].heads; }
+
+const std::vector<UnitSet>& Aggregator::neurons_of(ClientId client) const { return clients_[static_cast<std::size_t>(client.value())].neurons; }
+
+void Aggregator::save(Checkpoint& checkpoint) const {
+  checkpoint.segments = records_;
+  checkpoint.values.clear();
+  checkpoint.state.open_since_s.clear();
+  checkpoint.state.pending.clear();
+  for (const Segment& segment : table_) {
+    const Span<const float> values = store_.values(segment.id);
+    checkpoint.values.emplace_back(values.begin(), values.end());
+    const SegmentState& state = segments_[static_cast<std::size_t>(segment.id.value())];
+    checkpoint.state.open_since_s.push_back(state.open_since_s);
+    for (const Pending& pending : state.pending) {
+      PendingUpdate saved;
+      saved.client = pending.header.client;
+      saved.client_round = pending.header.client_round;
+      saved.segment = pending.header.segment;
+      saved.base_version = pending.header.base_version;
+      saved.weight = pending.header.weight;
+      if (segment.units > 0) saved.bitmap = pending.units.bitmap();
+      saved.values.assign(pending.values(), pending.values() + value_count(pending.header));
+      checkpoint.state.pending.push_back(std::move(saved));
+    }
+  }
+}
+
+void Aggregator::restore(const Checkpoint& checkpoint) {
+  COS2P_ASSERT(checkpoint.values.size() == segments_.size() && checkpoint.segments.size() == segments_.size());
+  records_ = checkpoint.segments;
+  for (const Segment& segment : table_) {
+    const auto index = static_cast<std::size_t>(segment.id.value());
+    store_.restore(segment.id, checkpoint.values[index], checkpoint.segments[index].version);
+  }
+  for (std::size_t c = 0; c < clients_.size() && c < checkpoint.clients.size(); ++c) {
+    const ClientRecord& record = checkpoint.clients[c];
+    clients_[c].last_round.assign(segments_.size(), record.rounds - 1);
+    clients_[c].heads = record.heads;
+    clients_[c].neurons = record.neurons;
+    for (const Segment& segment : table_) {
+      const auto& sets = segment.kind == SegmentKind::attention ? record.heads : record.neurons;
+      if (segment.units > 0 && static_cast<std::size_t>(segment.block) < sets.size()) {
+        clients_[c].segment_units[static_cast<std::size_t>(segment.id.value())] = sets[static_cast<std::size_t>(segment.block)];
+      }
+      // Who contributed is known as a number only; the clients that have delivered rounds and train the segment are the same ones.
+      if (record.rounds > 0 && trains(clients_[c].trainer, segment)) contributed_[static_cast<std::size_t>(segment.id.value())][c] = true;
+    }
+  }
+  for (const PendingUpdate& saved : checkpoint.state.pending) {
+    Message message;
+    MessageHeader& header = message.header;
+    header.client = saved.client;
+    header.client_round = saved.client_round;
+    header.segment = saved.segment;
+    header.base_version = saved.base_version;
+    header.weight = saved.weight;
+    header.bitmap_bytes = narrow<std::int64_t>(saved.bitmap.size());
+    header.body_bytes = values_offset(header.bitmap_bytes) + narrow<std::int64_t>(saved.values.size() * sizeof(float));
+    message.body = plain_buffer(narrow<std::size_t>(header.body_bytes));
+    std::memcpy(message.body.data(), saved.bitmap.data(), saved.bitmap.size());
+    std::memcpy(message.body.data() + values_offset(header.bitmap_bytes), saved.values.data(), saved.values.size() * sizeof(float));
+    auto& last_round = clients_.at(static_cast<std::size_t>(saved.client)).last_round.at(static_cast<std::size_t>(saved.segment));
+    last_round = std::min(last_round, saved.client_round - 1);
+    std::string reason;
+    const UpdateVerdict verdict = add(std::move(message), checkpoint.state.open_since_s.at(static_cast<std::size_t>(saved.segment)), reason);
+    if (verdict != UpdateVerdict::accepted) {
+      fail(ExitCode::checkpoint, "a pending update in the checkpoint does not fit (client {}, {}), resume from an older one", saved.client, reason);
+    }
+  }
+}
+
+}  // namespace cos2p

@@ -1,0 +1,207 @@
+#include "cos2p/server/server_core.hpp"
+
+#include <algorithm>
+#include <cstring>
+#include <limits>
+
+#include "cos2p/support/error.hpp"
+#include "cos2p/support/narrow.hpp"
+
+namespace cos2p {
+namespace {
+
+std::vector<Trainer> trainers_of(const std::vector<ClientRecord>& clients) {
+  std::vector<Trainer> trainers;
+  trainers.reserve(clients.size());
+  for (const ClientRecord& client : clients) trainers.push_back({static_cast<double>(client.samples), client.assignment, true});
+  return trainers;
+}
+
+}  // namespace
+
+ServerCore::ServerCore(const SegmentTable& table, ModelStore& store, Setup setup)
+    : table_(table),
+      setup_(std::move(setup)),
+      rule_(merge_rule(setup_.policy)),
+      aggregator_(table, store, setup_.policy, trainers_of(setup_.clients), setup_.threads),
+      active_(setup_.clients.size(), true),
+      merged_updates_(static_cast<std::size_t>(table.size()), 0) {}
+
+UpdateVerdict ServerCore::check_shape(const MessageHeader& header, std::string& reason) const {
+  if (header.kind == MessageKind::segment_update) return aggregator_.check_shape(header, reason);
+  if (header.kind == MessageKind::round_report && header.body_bytes == sizeof(RoundReport)) return UpdateVerdict::accepted;
+  reason = fmt::format("a message of kind {} with {} bytes cannot be", static_cast<std::uint32_t>(header.kind), header.body_bytes);
+  return UpdateVerdict::malformed;
+}
+
+void ServerCore::handle(Message message, double now_s) {
+  if (message.header.kind == MessageKind::round_report) {
+    report(message, now_s);
+    return;
+  }
+  const MessageHeader header = message.header;
+  std::string reason;
+  const UpdateVerdict verdict = aggregator_.add(std::move(message), now_s, reason);
+  if (verdict != UpdateVerdict::accepted) {
+    ++dropped_;
+    if (on_dropped) on_dropped(header, verdict, reason);
+    return;
+  }
+  note(aggregator_.merge_ready(now_s));
+}
+
+void ServerCore::report(const Message& message, double now_s) {
+  const MessageHeader& header = message.header;
+  std::string reason;
+  if (header.client < 0 || header.client >= narrow<std::int32_t>(setup_.clients.size()) || header.body_bytes != sizeof(RoundReport)) {
+    reason = fmt::format("a round report of client {} with {} bytes", header.client, header.body_bytes);
+  } else if (header.client_round < setup_.clients[static_cast<std::size_t>(header.client)].rounds) {
+    reason = fmt::format("local round {} was reported before", header.client_round);
+  }
+  if (!reason.empty()) {
+    ++dropped_;
+    if (on_dropped) on_dropped(header, UpdateVerdict::malformed, reason);
+    return;
+  }
+  RoundReport body;
+  std::memcpy(&body, message.body.data(), sizeof body);
+  ClientRecord& client = setup_.clients[static_cast<std::size_t>(header.client)];
+  client.rounds = header.client_round + 1;
+  client.measured_memory = std::max(client.measured_memory, body.peak_memory);
+  history_.clients.push_back({state_round_, header.client, header.client_round, now_s, body});
+  if (open_since_s_ < 0) open_since_s_ = now_s;
+  ++open_.reports;
+  loss_sum_ += body.loss * static_cast<double>(body.samples);
+  sample_sum_ += static_cast<double>(body.samples);
+  compute_s_ += body.compute_s;
+  waiting_s_ += body.waiting_s;
+  close_round_if_due(now_s);
+}
+
+void ServerCore::note(const std::vector<SegmentMerge>& merges) {
+  for (const SegmentMerge& merge : merges) {
+    merged_updates_[static_cast<std::size_t>(merge.segment.value())] += merge.updates;
+    open_.updates += merge.updates;
+    for (std::int32_t staleness : merge.staleness) {
+      staleness_sum_ += staleness;
+      open_.staleness_max = std::max(open_.staleness_max, staleness);
+    }
+  }
+}
+
+void ServerCore::tick(double now_s) {
+  note(aggregator_.merge_ready(now_s));
+  close_round_if_due(now_s);
+}
+
+double ServerCore::next_deadline_s() const {
+  if (rule_.deadline_s <= 0) return std::numeric_limits<double>::infinity();
+  double since = aggregator_.open_since_s();
+  if (open_since_s_ >= 0) since = std::min(since, open_since_s_);
+  return since + rule_.deadline_s;
+}
+
+void ServerCore::close_round_if_due(double now_s) {
+  const auto active = narrow<int>(std::count(active_.begin(), active_.end(), true));
+  const int needed = std::max(1, std::min(rule_.min_updates, active));
+  const bool late = rule_.deadline_s > 0 && open_.reports > 0 && now_s - open_since_s_ >= rule_.deadline_s;
+  if (finished() || (open_.reports < needed && !late)) return;
+  open_.round = ++state_round_;
+  open_.time_s = now_s;
+  open_.segments_total = table_.size();
+  open_.n_star = 0;
+  for (std::int32_t updates : merged_updates_) {
+    if (updates == 0) continue;
+    ++open_.segments_merged;
+    open_.n_star = open_.n_star == 0 ? updates : std::min(open_.n_star, updates);
+  }
+  open_.staleness_mean = open_.updates > 0 ? staleness_sum_ / open_.updates : 0;
+  open_.dropped = dropped_ + channel_drops_;
+  open_.loss = sample_sum_ > 0 ? loss_sum_ / sample_sum_ : 0;
+  open_.utilisation = compute_s_ + waiting_s_ > 0 ? compute_s_ / (compute_s_ + waiting_s_) : 1;
+  open_.workers = workers_;
+  const RoundRow closed = open_;
+  history_.rounds.push_back(closed);
+  open_ = RoundRow{};
+  open_since_s_ = -1;
+  loss_sum_ = sample_sum_ = compute_s_ = waiting_s_ = staleness_sum_ = 0;
+  std::fill(merged_updates_.begin(), merged_updates_.end(), 0);
+  if (on_round_closed) on_round_closed(closed);
+}
+
+void ServerCore::set_active(ClientId client, bool active, double now_s) {
+  active_[static_cast<std::size_t>(client.value())] = active;
+  aggregator_.set_active(client, active);
+  tick(now_s);
+}
+
+Notice ServerCore::notice(Notice::Phase phase) const {
+  Notice notice;
+  notice.phase = phase;
+  notice.round = state_round_;
+  notice.rounds = setup_.rounds;
+  notice.lockstep = setup_.policy.lockstep() ? 1 : 0;
+  return notice;
+}
+
+std::vector<ClientTask> ServerCore::tasks() const {
+  std::vector<ClientTask> tasks;
+  for (std::size_t c = 0; c < setup_.clients.size(); ++c) {
+    tasks.push_back({narrow<std::int32_t>(c), setup_.clients[c].rounds, setup_.clients[c].assignment});
+  }
+  return tasks;
+}
+
+void ServerCore::add_evaluation(const std::vector<EvaluationRow>& rows) {
+  history_.evaluations.insert(history_.evaluations.end(), rows.begin(), rows.end());
+}
+
+Checkpoint ServerCore::snapshot(double now_s) const {
+  Checkpoint checkpoint;
+  checkpoint.identity = setup_.identity;
+  checkpoint.model = table_.options();
+  checkpoint.normalization = setup_.normalization;
+  checkpoint.clients = setup_.clients;
+  for (std::size_t c = 0; c < checkpoint.clients.size(); ++c) {
+    const ClientId id(narrow<std::int32_t>(c));
+    checkpoint.clients[c].heads = aggregator_.heads_of(id);
+    checkpoint.clients[c].neurons = aggregator_.neurons_of(id);
+  }
+  checkpoint.history = history_;
+  aggregator_.save(checkpoint);
+  RunState& state = checkpoint.state;
+  state.round = state_round_;
+  state.time_s = now_s;
+  state.seed = setup_.seed;
+  state.open_round = open_;
+  state.open_round.time_s = open_since_s_;  // of an open round: when its first report came
+  state.open_round.loss = loss_sum_;        // and sums in place of means
+  state.open_round.staleness_mean = staleness_sum_;
+  state.open_weight = sample_sum_;
+  state.open_compute_s = compute_s_;
+  state.open_waiting_s = waiting_s_;
+  state.open_updates = merged_updates_;
+  return checkpoint;
+}
+
+void ServerCore::restore(const Checkpoint& checkpoint) {
+  COS2P_ASSERT(checkpoint.clients.size() == setup_.clients.size());
+  for (std::size_t c = 0; c < setup_.clients.size(); ++c) {
+    setup_.clients[c].rounds = checkpoint.clients[c].rounds;
+    setup_.clients[c].measured_memory = checkpoint.clients[c].measured_memory;
+  }
+  history_ = checkpoint.history;
+  const RunState& state = checkpoint.state;
+  state_round_ = state.round;
+  open_ = state.open_round;
+  open_since_s_ = open_.reports > 0 ? open_.time_s : -1;
+  loss_sum_ = open_.loss;
+  staleness_sum_ = open_.staleness_mean;
+  sample_sum_ = state.open_weight;
+  compute_s_ = state.open_compute_s;
+  waiting_s_ = state.open_waiting_s;
+  if (state.open_updates.size() == merged_updates_.size()) merged_updates_ = state.open_updates;
+  aggregator_.restore(checkpoint);
+}
+
+}  // namespace cos2p
