@@ -1,0 +1,247 @@
+// The published model, and arithmetic beyond 2 GiB (the sizes are large, the memory is not).
+#include <sys/mman.h>
+
+#include <boost/test/unit_test.hpp>
+#include <cstring>
+#include <map>
+#include <stdexcept>
+
+#include "contract.hpp"
+#include "cos2p/support/error.hpp"
+#include "cos2p/transport/plain_memory.hpp"
+#include "cos2p/transport/ring_layout.hpp"
+#include "cos2p/transport/store_entry.hpp"
+#include "rma_window.hpp"
+
+using namespace cos2p;
+using namespace transport_test;
+
+namespace {
+
+constexpr std::size_t kGiB = std::size_t{1} << 30;
+
+// About 3 x 10^9 parameters: 12 GB of segments.
+SegmentTable huge_table() {
+  ModelOptions options;
+  options.dim = 4096;
+  options.blocks = 15;
+  options.heads = 32;
+  options.feed_forward = 16384;
+  options.validate();
+  return SegmentTable(options);
+}
+
+WorkerChannel worker_of(const SegmentTable& table, RingOptions options, Span<std::byte> ring,
+                        Span<std::byte> store) {
+  return WorkerChannel(table, options, std::make_unique<PlainMemory>(ring),
+                       std::make_unique<PlainMemory>(store), {});
+}
+
+struct Put {
+  std::size_t bytes, offset;
+};
+
+// Memory of any size that only writes down what is asked of it; gets answer with `words` (by offset) or
+// zeros.
+class SizesOnly final : public RemoteMemory {
+ public:
+  void put(const void*, std::size_t bytes, std::size_t offset) override { puts.push_back({bytes, offset}); }
+  void get(void* target, std::size_t bytes, std::size_t offset) override {
+    gets.push_back({bytes, offset});
+    std::memset(target, 0, bytes);
+    const auto found = answers.find(offset);
+    if (found != answers.end())
+      std::memcpy(target, found->second.data(), std::min(bytes, found->second.size()));
+  }
+  void flush() override {}
+  std::vector<Put> puts, gets;
+  std::map<std::size_t, std::vector<std::byte>> answers;
+};
+
+template <typename T>
+std::vector<std::byte> bytes_of(const T& value) {
+  std::vector<std::byte> bytes(sizeof(T));
+  std::memcpy(bytes.data(), &value, sizeof(T));
+  return bytes;
+}
+
+}  // namespace
+
+BOOST_AUTO_TEST_CASE(the_layout_of_a_model_has_no_overlaps_and_fits) {
+  for (const SegmentTable& table : {SegmentTable(small_model()), huge_table()}) {
+    const auto layout = ModelStore::layout(table);
+    BOOST_REQUIRE(layout.size() == static_cast<std::size_t>(table.size()));
+    std::size_t end = static_cast<std::size_t>(table.size()) * sizeof(StoreEntry);
+    for (const Segment& segment : table) {
+      const auto& at = layout[static_cast<std::size_t>(segment.id.value())];
+      BOOST_TEST(at.values_offset >= end);
+      BOOST_TEST(at.values_offset % 64 == 0U);
+      BOOST_TEST(at.values_bytes == static_cast<std::size_t>(segment.numel) * 4);
+      end = at.values_offset + at.values_bytes;
+    }
+    BOOST_TEST(ModelStore::memory_bytes(table) >= end);
+    BOOST_TEST(ModelStore::memory_bytes(table) < end + 8192);
+  }
+  BOOST_TEST(ModelStore::memory_bytes(huge_table()) > 8 * kGiB);
+}
+
+BOOST_AUTO_TEST_CASE(publish_counts_versions_and_restore_sets_them) {
+  const SegmentTable table(small_model());
+  ModelStore store(table);
+  const SegmentId id = table.attention(1);
+  BOOST_TEST(store.version(id) == 0U);
+  BOOST_TEST(store.publish(id, [](Span<float> v) { v[3] = 2; }) == 1U);
+  BOOST_TEST(store.publish(id, [](Span<float> v) { v[3] += 1; }) == 2U);
+  BOOST_TEST(store.values(id)[3] == 3.0F);
+  BOOST_TEST(store.version(id) == 2U);
+  BOOST_TEST(store.version(table.embedding()) == 0U);
+  std::vector<float> values(store.values(id).size(), 0.25F);
+  store.restore(id, values, 41);
+  BOOST_TEST(store.version(id) == 41U);
+  BOOST_TEST(store.values(id)[7] == 0.25F);
+  values.pop_back();
+  BOOST_CHECK_THROW(store.restore(id, values, 42), Error);
+}
+
+BOOST_AUTO_TEST_CASE(a_writer_that_throws_leaves_a_readable_segment) {
+  const SegmentTable table(small_model());
+  ModelStore store(table);
+  const SegmentId id = table.embedding();
+  BOOST_CHECK_THROW(store.publish(id, [](Span<float>) { throw std::runtime_error("out of memory"); }),
+                    std::runtime_error);
+  std::vector<std::byte> ring(ServerChannel::memory_bytes({}, 0));
+  WorkerChannel worker = worker_of(table, {}, ring, store.memory());
+  std::vector<float> values(store.values(id).size());
+  BOOST_TEST(worker.read_segment(id, values) == 1U);
+}
+
+BOOST_AUTO_TEST_CASE(damaged_values_and_a_silent_server_end_in_words) {
+  const SegmentTable table(small_model());
+  ModelStore store(table);
+  const SegmentId id = table.feed_forward(0);
+  const auto at = ModelStore::layout(table)[static_cast<std::size_t>(id.value())];
+  RingOptions options;
+  options.silence_s = 0.05;
+  std::vector<std::byte> ring(ServerChannel::memory_bytes(options, 0));
+  std::vector<float> values(store.values(id).size());
+  for (const bool damaged : {true, false}) {
+    if (damaged) {
+      store.memory()[at.values_offset + 5] ^= std::byte{4};
+    } else {
+      store.memory()[at.values_offset + 5] ^= std::byte{4};
+      store.memory()[at.entry_offset] = std::byte{1};  // a writer that died while it held the lock
+    }
+    WorkerChannel worker = worker_of(table, options, ring, store.memory());
+    try {
+      worker.read_segment(id, values);
+      BOOST_ERROR("what cannot be read was read");
+    } catch (const Error& error) {
+      BOOST_TEST((error.code() == ExitCode::no_workers));
+      BOOST_TEST(
+          std::string(error.what())
+                  .find("segment 'block_00/feed_forward' cannot be read (the server has been silent") !=
+              std::string::npos,
+          error.what());
+    }
+    BOOST_TEST(worker.stats().torn_reads > 0);
+  }
+}
+
+BOOST_AUTO_TEST_CASE(wrong_sizes_are_our_own_fault) {
+  const SegmentTable table(small_model());
+  ModelStore store(table);
+  std::vector<std::byte> ring(ServerChannel::memory_bytes({}, 0));
+  WorkerChannel worker = worker_of(table, {}, ring, store.memory());
+  std::vector<float> values(3);
+  BOOST_CHECK_THROW(worker.read_segment(table.embedding(), values), Error);
+  MessageHeader header;
+  header.body_bytes = 5;
+  BOOST_CHECK_THROW(worker.push(header, {}), Error);
+  BOOST_CHECK_THROW(RingLayout(RingOptions{0, 4096, 1, 1}), Error);
+  BOOST_CHECK_THROW(RingLayout(RingOptions{1, 100, 1, 1}), Error);
+  std::vector<std::byte> small(100);
+  BOOST_CHECK_THROW(ServerChannel(WorkerRank(1), {}, 0, small), Error);
+  PlainMemory memory(small);
+  int value = 0;
+  BOOST_CHECK_THROW(memory.put(&value, sizeof(value), 97), Error);
+  BOOST_CHECK_THROW(memory.get(&value, sizeof(value), SIZE_MAX - 1), Error);
+}
+
+BOOST_AUTO_TEST_CASE(a_segment_behind_8_GiB_is_read_at_its_offset) {
+  const SegmentTable table = huge_table();
+  const SegmentId id = table.exit_head(14);
+  const auto at = ModelStore::layout(table)[static_cast<std::size_t>(id.value())];
+  BOOST_REQUIRE(at.values_offset > 8 * kGiB);
+  std::vector<float> values(at.values_bytes / 4, 1.5F);
+  StoreEntry entry;
+  entry.lock = 6;
+  entry.version = 3;
+  entry.checksum = chained_hash(values.data(), at.values_bytes, entry.version);
+  auto store = std::make_unique<SizesOnly>();
+  SizesOnly& seen = *store;
+  store->answers[at.entry_offset] = bytes_of(entry);
+  store->answers[at.values_offset].resize(at.values_bytes);
+  std::memcpy(store->answers[at.values_offset].data(), values.data(), at.values_bytes);
+  WorkerChannel worker(table, {}, std::make_unique<SizesOnly>(), std::move(store), {});
+  std::vector<float> read(values.size());
+  BOOST_TEST(worker.read_segment(id, read) == 3U);
+  BOOST_TEST((read == values));
+  BOOST_TEST(seen.gets[1].offset == at.values_offset);
+}
+
+BOOST_AUTO_TEST_CASE(a_body_of_2_5_GiB_is_cut_into_slots_without_overflow) {
+  // Address space only: untouched pages read as zeros.
+  const std::size_t bytes = 5 * kGiB / 2;
+  void* mapped = mmap(nullptr, bytes, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  BOOST_REQUIRE(mapped != MAP_FAILED);
+  RingOptions options;
+  options.slots = 3;
+  options.slot_bytes = static_cast<std::int64_t>(kGiB);  // the third slot lies behind 2 GiB
+  const RingLayout layout(options);
+  BOOST_TEST(layout.bytes(0) > 3 * kGiB);
+  const SegmentTable table(small_model());
+  auto ring = std::make_unique<SizesOnly>();
+  SizesOnly& seen = *ring;
+  WorkerChannel worker(table, options, std::move(ring), std::make_unique<SizesOnly>(), {});
+  MessageHeader header;
+  header.body_bytes = static_cast<std::int64_t>(bytes);
+  BOOST_TEST(worker.push(header, {Span<const std::byte>(static_cast<const std::byte*>(mapped), bytes)}));
+  munmap(mapped, bytes);
+  std::size_t sum = 0, last = 0;
+  for (const Put& put : seen.puts) {
+    BOOST_TEST(put.offset + put.bytes <= layout.tasks());
+    if (put.bytes == sizeof(SlotHeader)) continue;
+    sum += put.bytes;
+    BOOST_TEST(put.offset >= last);
+    last = put.offset;
+  }
+  BOOST_TEST(sum == bytes);
+  BOOST_TEST(last >= layout.payload(3));
+  BOOST_TEST(worker.stats().bytes_pushed == static_cast<std::int64_t>(bytes));
+}
+
+BOOST_AUTO_TEST_CASE(pieces_for_mpi_cover_everything_once) {
+  for (const std::size_t bytes : {std::size_t{0}, std::size_t{5}, kLargestMpiCount, 5 * kGiB + 3}) {
+    std::size_t next = 0;
+    for_each_piece(bytes, kLargestMpiCount, [&](std::size_t offset, std::size_t now) {
+      BOOST_TEST(offset == next);
+      BOOST_TEST(now <= static_cast<std::size_t>(INT32_MAX));
+      next = offset + now;
+    });
+    BOOST_TEST(next == bytes);
+  }
+}
+
+BOOST_AUTO_TEST_CASE(the_chained_hash_sees_every_block_and_its_place) {
+  std::vector<std::byte> data(3 * kHashBlock + 100);
+  const std::uint64_t before = chained_hash(data.data(), data.size());
+  for (const std::size_t at : {std::size_t{0}, kHashBlock, 3 * kHashBlock + 99}) {
+    data[at] ^= std::byte{1};
+    BOOST_TEST(chained_hash(data.data(), data.size()) != before);
+    data[at] ^= std::byte{1};
+  }
+  data[5] = std::byte{1};
+  const std::uint64_t first = chained_hash(data.data(), data.size());
+  std::swap(data[5], data[kHashBlock + 5]);
+  BOOST_TEST(chained_hash(data.data(), data.size()) != first);
+}
