@@ -1,0 +1,110 @@
+// The CPU's own inner loops, for each vector width this machine has, against ATen operators.
+#include "cpu_kernels.hpp"
+
+#include <torch/torch.h>
+
+#include <boost/test/unit_test.hpp>
+#include <vector>
+
+#include "vit_parts.hpp"
+
+using namespace cos2p;
+
+namespace {
+
+struct Case {
+  std::int64_t images, tokens, heads, dim, queries;
+};
+// Around the vector widths (4, 8, 16), the register tile (6 rows) and the queries of one pass (96).
+const std::vector<Case> kCases = {{2, 1, 1, 1, 1},    {1, 7, 3, 5, 7},   {2, 17, 2, 8, 17},
+                                  {2, 65, 3, 64, 65}, {1, 65, 3, 64, 1}, {1, 197, 2, 48, 197},
+                                  {1, 97, 1, 16, 97}, {2, 33, 2, 20, 12}};
+
+double relative_difference(const torch::Tensor& a, const torch::Tensor& b) {
+  return (a - b).abs().max().item<double>() / (1e-3 + b.abs().max().item<double>());
+}
+
+template <typename F>
+void for_each_kernel_set(const F& f) {
+  for (const cpu::Kernels* const* set = cpu::available_kernels(); *set != nullptr; ++set) f(**set);
+}
+
+}  // namespace
+
+BOOST_AUTO_TEST_CASE(attention_equals_the_reference) {
+  torch::manual_seed(1);
+  for (const Case& c : kCases) {
+    const torch::Tensor qkv = torch::randn({c.images, c.tokens, c.heads, 3, c.dim}) * 1.5;
+    const torch::Tensor d_context = torch::randn({c.images, c.queries, c.heads, c.dim});
+    const torch::Tensor expected = parts::attention_reference(qkv, c.queries);
+    const torch::Tensor d_expected = parts::attention_reference_backward(qkv, d_context);
+    for_each_kernel_set([&](const cpu::Kernels& k) {
+      const cpu::AttentionShape shape{c.tokens, c.queries, c.heads, c.dim};
+      std::vector<float> workspace(static_cast<std::size_t>(k.attention_workspace(shape)), NAN);
+      torch::Tensor context = torch::full_like(d_context, NAN), d_qkv = torch::full_like(qkv, NAN);
+      for (std::int64_t image = 0; image < c.images; ++image) {
+        for (std::int64_t head = 0; head < c.heads; ++head) {
+          k.attention_forward(shape, head, qkv[image].data_ptr<float>(), context[image].data_ptr<float>(),
+                              workspace.data());
+          k.attention_backward(shape, head, qkv[image].data_ptr<float>(), d_context[image].data_ptr<float>(),
+                               d_qkv[image].data_ptr<float>(), workspace.data());
+        }
+      }
+      BOOST_TEST(relative_difference(context, expected) < 2e-6, k.name << ", " << c.tokens << " tokens");
+      BOOST_TEST(relative_difference(d_qkv, d_expected) < 4e-6, k.name << ", " << c.tokens << " tokens");
+    });
+  }
+}
+
+BOOST_AUTO_TEST_CASE(the_reference_gradient_is_what_autograd_finds) {
+  torch::manual_seed(2);
+  torch::Tensor qkv = torch::randn({2, 9, 3, 3, 6}, torch::kFloat64).requires_grad_(true);
+  const torch::Tensor d_context = torch::randn({2, 4, 3, 6}, torch::kFloat64);
+  (parts::attention_reference(qkv, 4) * d_context).sum().backward();
+  BOOST_TEST(
+      torch::allclose(parts::attention_reference_backward(qkv.detach(), d_context), qkv.grad(), 1e-9, 1e-12));
+}
+
+BOOST_AUTO_TEST_CASE(attention_survives_large_scores) {
+  for_each_kernel_set([](const cpu::Kernels& k) {
+    const cpu::AttentionShape shape{10, 10, 1, 4};
+    torch::manual_seed(3);
+    const torch::Tensor qkv = torch::randn({1, 10, 1, 3, 4}) * 200;
+    std::vector<float> workspace(static_cast<std::size_t>(k.attention_workspace(shape)));
+    torch::Tensor context = torch::empty({1, 10, 1, 4});
+    k.attention_forward(shape, 0, qkv.data_ptr<float>(), context.data_ptr<float>(), workspace.data());
+    BOOST_TEST(relative_difference(context, parts::attention_reference(qkv, 10)) < 1e-5, k.name);
+  });
+}
+
+BOOST_AUTO_TEST_CASE(gelu_equals_the_error_function_form) {
+  const torch::Tensor x =
+      torch::cat({torch::linspace(-12, 12, 20001), torch::tensor({-1e30F, 1e30F, 0.0F, -0.0F})});
+  const torch::Tensor wide = x.to(torch::kFloat64);
+  const torch::Tensor expected = at::gelu(wide), slope = at::gelu_backward(torch::ones_like(wide), wide);
+  for_each_kernel_set([&](const cpu::Kernels& k) {
+    torch::Tensor out = torch::empty_like(x), again = torch::empty_like(x), d = torch::full_like(x, 2.0);
+    k.gelu(x.data_ptr<float>(), out.data_ptr<float>(), x.numel());
+    k.gelu_backward(x.data_ptr<float>(), d.data_ptr<float>(), again.data_ptr<float>(), 0.5F, x.numel());
+    BOOST_TEST(torch::equal(out, again), k.name);
+    const auto finite = torch::indexing::Slice(0, 20001);
+    const torch::Tensor error =
+        (out.index({finite}) - expected.index({finite})).abs() / (1.0 + wide.index({finite}).abs());
+    BOOST_TEST(error.max().item<double>() < 2e-7, k.name);
+    BOOST_TEST((d.index({finite}) - slope.index({finite})).abs().max().item<double>() < 1e-6, k.name);
+    BOOST_TEST(out[20001].item<float>() == 0.0F);
+    BOOST_TEST(out[20002].item<float>() == 1e30F);
+  });
+}
+
+BOOST_AUTO_TEST_CASE(gelu_handles_every_remainder) {
+  for_each_kernel_set([](const cpu::Kernels& k) {
+    for (std::int64_t n = 1; n < 40; ++n) {
+      const torch::Tensor x = torch::linspace(-3, 3, n);
+      torch::Tensor out = torch::full({n + 1}, 7.0);
+      k.gelu(x.data_ptr<float>(), out.data_ptr<float>(), n);
+      BOOST_TEST(torch::allclose(out.narrow(0, 0, n), at::gelu(x), 1e-5, 1e-6), k.name << ", " << n);
+      BOOST_TEST(out[n].item<float>() == 7.0F);  // nothing written past the end
+    }
+  });
+}
