@@ -114,7 +114,15 @@ std::string find_file(const std::string& directory, const std::vector<std::strin
 
 std::string find_set_directory(const DatasetOptions& options,
                                const std::function<bool(const std::string&)>& holds) {
-  if (holds(options.data_dir)) return options.data_dir;
+  if (holds(options.data_dir)) {
+    std::error_code error;
+    const DatasetKind kind = kind_by_name(fs::canonical(options.data_dir, error).string());
+    if (options.kind != DatasetKind::hdf5 && kind != DatasetKind::hdf5 && kind != options.kind) {
+      spdlog::warn("data: {} is read as {}, but its name says {}", options.data_dir, to_string(options.kind),
+                   to_string(kind));
+    }
+    return options.data_dir;
+  }
   std::vector<std::string> all, named;
   for (const std::string& directory : subdirectories(options.data_dir)) {
     if (!holds(directory)) continue;

@@ -49,11 +49,11 @@ void draw_image(Rng rng, int label, std::uint8_t* pixels) {
   const int frequency = frequencies[static_cast<std::size_t>(label / 5)] * between(rng, 230, 282) / 256;
   const int fx = frequency * direction[0], fy = frequency * direction[1];  // per 1024 * 1000 pixels
   const int phase = between(rng, 0, 1023);
-  const int radius = between(rng, 5, 13);
+  const int radius = between(rng, 6, 13);
   const int centre_x = between(rng, 7, side - 8), centre_y = between(rng, 7, side - 8);
   const int background = between(rng, 96, 160);
-  const int contrast = between(rng, 24, 96);
-  const int grain = between(rng, 8, 40);
+  const int contrast = between(rng, 32, 104);
+  const int grain = between(rng, 8, 32);
   for (int y = 0; y < side; ++y) {
     for (int x = 0; x < side; ++x) {
       const int dx = x - centre_x, dy = y - centre_y;
