@@ -11,35 +11,47 @@ namespace cos2p {
 
 /// What one client may use. Exactly one of the three ways to say it, as written on the command line.
 struct ClientBudget {
-  std::string text;              ///< as the user wrote it: "0.5", "2GiB" or "orin-nano"
-  std::int64_t memory = 0;       ///< bytes that a training step may take
-  DeviceProfile device;          ///< speed and link for time predictions ("cpu" where only memory was given)
+  std::string text;         ///< as the user wrote it: "0.5", "2GiB" or "orin-nano"
+  std::int64_t memory = 0;  ///< bytes that a training step may take
+  DeviceProfile device;     ///< speed and link for time predictions ("cpu" where only memory was given)
 };
 
-/// "0.5" = that share of the full model's predicted training memory; "2GiB" = bytes; "orin-nano" = a profile's memory less
-/// what the system and the program need. Throws Error(usage) naming `option`.
-ClientBudget parse_budget(const std::string& text, const SegmentTable& table, const TrainingShape& training, const std::string& option);
+/// "0.5" = that share (at most 1) of the full model's predicted training memory; "2GiB" = bytes; "orin-nano"
+/// = what usable_memory() leaves of a profile's memory. A plain number above 1 without a point is bytes.
+/// Throws Error(usage) naming `option`.
+ClientBudget parse_budget(const std::string& text, const SegmentTable& table, const TrainingShape& training,
+                          const std::string& option);
 
-/// How depth and width share a budget. `balanced` shrinks both alike; `deep` keeps all blocks and narrows; `wide` keeps all
-/// units and drops blocks.
+/// How depth and width share a budget. `balanced` shrinks both alike; `deep` keeps all blocks and narrows;
+/// `wide` keeps all units and drops blocks.
 enum class BalanceKind { balanced, deep, wide };
 std::string to_string(BalanceKind kind);
 BalanceKind parse_balance_kind(const std::string& text);
 
-/// The largest submodel within the budget. Throws Error(usage) where not even the smallest fits, saying by how much.
-Assignment plan_client(const SegmentTable& table, const TrainingShape& training, const ClientBudget& budget, BalanceKind balance, int frozen_blocks);
+/// The largest submodel within the budget whose deepest kept block has an exit and is not frozen. Throws
+/// Error(usage) where not even the smallest of this `balance` fits, saying by how much.
+Assignment plan_client(const SegmentTable& table, const TrainingShape& training, const ClientBudget& budget,
+                       BalanceKind balance, int frozen_blocks);
 
 struct FleetPlan {
-  std::vector<ClientBudget> budgets;     ///< per client
-  std::vector<Assignment> assignments;   ///< per client
-  std::vector<PlanCost> costs;           ///< per client
-  std::vector<int> trainers;             ///< per segment: how many clients train it
+  std::vector<ClientBudget> budgets;    ///< per client
+  std::vector<Assignment> assignments;  ///< per client
+  std::vector<PlanCost> costs;          ///< per client
+  std::vector<int> trainers;            ///< per segment: how many clients train it
+  std::vector<std::string> notes;       ///< what was changed so that every segment has a trainer, in words
+  /// N*: the fewest trainers that any segment has.
+  int least_trainers() const;
 };
-/// Client c gets budgets[c % budgets.size()]. Throws Error(usage) when a segment would have no trainer, naming it and
-/// what would help.
-FleetPlan plan_fleet(const SegmentTable& table, const TrainingShape& training, const std::vector<ClientBudget>& budgets, int clients, BalanceKind balance, int frozen_blocks);
+/// Client c gets budgets[c % budgets.size()]. Where a segment would have no trainer, as few clients as
+/// possible, those with the most memory first, get all blocks and less width, or nothing frozen; each such
+/// change is in `notes`. Throws Error(usage) where that does not help either, naming the segment and what
+/// would.
+FleetPlan plan_fleet(const SegmentTable& table, const TrainingShape& training,
+                     const std::vector<ClientBudget>& budgets, int clients, BalanceKind balance,
+                     int frozen_blocks);
 
-/// The k units of largest magnitude (L2 norm over all of a unit's values), ties by index. `values` is the full segment.
+/// The k units of largest magnitude (L2 norm over all of a unit's values), ties by index. `values` is the
+/// full segment.
 UnitSet units_by_magnitude(const Segment& segment, Span<const float> values, std::int64_t k);
 
 /// For people and for programs: `cos2p plan` and the start of a run.

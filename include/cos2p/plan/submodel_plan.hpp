@@ -11,15 +11,19 @@ namespace cos2p {
 
 /// Which blocks a client gets, and how wide: what the server decides (the client then chooses the units).
 struct Assignment {
-  int kept_blocks = 0;       ///< blocks 0 .. kept_blocks-1; the deepest are pruned first
-  int frozen_blocks = 0;     ///< embedding and blocks 0 .. frozen_blocks-1 are not trained; < kept_blocks
-  int heads = 0;             ///< kept heads in each kept block, >= 1
-  int neurons = 0;           ///< kept neurons in each kept block, >= 1
+  int kept_blocks = 0;    ///< blocks 0 .. kept_blocks-1; the deepest are pruned first
+  int frozen_blocks = 0;  ///< embedding and blocks 0 .. frozen_blocks-1 are not trained; < kept_blocks
+  int heads = 0;          ///< kept heads in each kept block, >= 1
+  int neurons = 0;        ///< kept neurons in each kept block, >= 1
   bool operator==(const Assignment& o) const {
-    return kept_blocks == o.kept_blocks && frozen_blocks == o.frozen_blocks && heads == o.heads && neurons == o.neurons;
+    return kept_blocks == o.kept_blocks && frozen_blocks == o.frozen_blocks && heads == o.heads &&
+           neurons == o.neurons;
   }
 };
 Assignment full_assignment(const ModelOptions& model);
+/// Throws Error(usage) for windows and widths that do not fit the model: the deepest kept block must have an
+/// exit.
+void check_assignment(const SegmentTable& table, const Assignment& assignment);
 
 enum class OptimizerKind { sgd, adamw };
 
@@ -30,39 +34,54 @@ struct TrainingShape {
   bool momentum = true;  ///< SGD keeps a momentum buffer
 };
 
-/// Predicted memory of a training step, bytes. `program` (libraries, BLAS buffers) is not part of the sum.
+/// Predicted memory of a training step on a CPU, bytes: what exists at the moment when the most exists, so
+/// that the parts add up to the peak (gradients are few while most activations are there, and the other way
+/// round). The program itself (libraries, BLAS buffers) is not part of it.
 struct MemoryEstimate {
-  std::int64_t weights = 0, gradients = 0, optimizer = 0, activations = 0, workspace = 0;
+  std::int64_t weights = 0;      ///< of all held segments
+  std::int64_t gradients = 0;    ///< those that exist at that moment; frozen segments have none
+  std::int64_t optimizer = 0;    ///< one float per trained one with momentum, two with AdamW
+  std::int64_t activations = 0;  ///< the batch, and what the forward pass keeps for the backward pass
+  std::int64_t workspace = 0;    ///< gradients of activations and the pieces that a part works on
   std::int64_t total() const { return weights + gradients + optimizer + activations + workspace; }
 };
 
 struct PlanCost {
   std::int64_t parameters = 0, trained_parameters = 0;
-  double forward_flops = 0, step_flops = 0;   ///< of one batch; multiply and add counted as two
+  double forward_flops = 0, step_flops = 0;  ///< of one batch; multiply and add counted as two
   MemoryEstimate memory;
-  std::int64_t pull_bytes = 0, push_bytes = 0;  ///< of one round: full segments down, kept units of trained segments up
+  std::int64_t pull_bytes = 0,
+               push_bytes = 0;  ///< of one round: full segments down, kept units of trained segments up
 };
-/// Costs depend only on how many units are kept, not on which.
-PlanCost estimate_cost(const SegmentTable& table, const Assignment& assignment, const TrainingShape& training);
+/// Costs depend only on how many units are kept, not on which. FLOPs are those of matrix products that are
+/// really computed: of the deepest kept block, the class token's row alone where no other is read. Throws
+/// Error(usage) for an assignment that does not fit the model.
+PlanCost estimate_cost(const SegmentTable& table, const Assignment& assignment,
+                       const TrainingShape& training);
 
-/// A submodel, complete: blocks, units, and the map between its rows and the full model's. A value: immutable, and two
-/// compare equal if and only if they train the same thing.
+/// A submodel, complete: blocks, units, and the map between its rows and the full model's. A value:
+/// immutable, and two compare equal if and only if they train the same thing. The table must live as long as
+/// the plan.
 class SubmodelPlan {
  public:
-  /// `heads` and `neurons` hold one set per kept block. Throws Error(usage) for windows and sets that do not fit the model.
-  SubmodelPlan(const SegmentTable& table, int kept_blocks, int frozen_blocks, std::vector<UnitSet> heads, std::vector<UnitSet> neurons);
+  /// `heads` and `neurons` hold one set per kept block. Throws Error(usage) for windows and sets that do not
+  /// fit the model.
+  SubmodelPlan(const SegmentTable& table, int kept_blocks, int frozen_blocks, std::vector<UnitSet> heads,
+               std::vector<UnitSet> neurons);
   static SubmodelPlan full(const SegmentTable& table);
 
+  const SegmentTable& table() const { return *table_; }
   int kept_blocks() const { return kept_blocks_; }
   int frozen_blocks() const { return frozen_blocks_; }
   const std::vector<UnitSet>& heads() const { return heads_; }
   const std::vector<UnitSet>& neurons() const { return neurons_; }
   bool holds(SegmentId id) const;
   bool trains(SegmentId id) const;
-  std::vector<SegmentId> held_segments() const;     ///< in table order
+  std::vector<SegmentId> held_segments() const;  ///< in table order
   std::vector<SegmentId> trained_segments() const;
-  const UnitSet& units(SegmentId id) const;         ///< empty set for segments without units
-  /// Index in the full segment of element `index` of the submodel's segment; throws Error(internal) past the end.
+  const UnitSet& units(SegmentId id) const;  ///< empty set for segments without units
+  /// Index in the full segment of element `index` of the submodel's segment; throws Error(internal) past the
+  /// end.
   std::int64_t full_index(SegmentId id, std::int64_t index) const;
   bool operator==(const SubmodelPlan& other) const;
   bool operator!=(const SubmodelPlan& other) const { return !(*this == other); }

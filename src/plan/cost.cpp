@@ -1,0 +1,208 @@
+// What a training step costs, derived from what the model's parts compute and keep (src/model/vit_parts.cpp):
+// a change there is a change here, and the test that compares prediction and measurement says so.
+
+#include <algorithm>
+#include <vector>
+
+#include "cos2p/model/step_shape.hpp"
+#include "cos2p/plan/submodel_plan.hpp"
+
+namespace cos2p {
+namespace {
+
+constexpr std::int64_t kFloat = sizeof(float);
+
+/// One part of the model (embedding, attention, feed-forward, exit head), in the order of the forward pass.
+/// Sizes in floats.
+struct PartCost {
+  bool trained = false;
+  std::int64_t parameters = 0;
+  std::int64_t largest_tensor = 0;
+  std::int64_t full_parameters = 0;    // of the full model's segment
+  std::int64_t saved = 0;              // kept from its forward to its backward
+  std::int64_t forward_workspace = 0;  // exists while the forward runs, output included
+  std::int64_t backward_workspace =
+      0;  // exists while the backward runs, gradients of input and output included
+  double forward_flops = 0, backward_flops = 0;
+};
+
+/// The sizes that the formulas are made of.
+struct Sizes {
+  std::int64_t batch, tokens, dim, head_dim, classes, patch_values, heads, neurons;
+  std::int64_t rows() const { return batch * tokens; }
+};
+
+double product_flops(std::int64_t rows, std::int64_t inner, std::int64_t columns) {
+  return 2.0 * static_cast<double>(rows) * static_cast<double>(inner) * static_cast<double>(columns);
+}
+
+void fill_parameters(PartCost& part, const Segment& segment, std::int64_t kept_units) {
+  part.parameters = segment.numel_with(kept_units);
+  part.full_parameters = segment.numel;
+  for (const TensorSpec& tensor : segment.tensors) {
+    part.largest_tensor =
+        std::max(part.largest_tensor, tensor.per_unit ? tensor.row() * kept_units : tensor.numel());
+  }
+}
+
+PartCost embedding_part(const Sizes& s) {
+  PartCost part;
+  const std::int64_t patches = s.batch * (s.tokens - 1);
+  part.forward_workspace = patches * (s.patch_values + s.dim) + s.rows() * s.dim;
+  part.backward_workspace = s.rows() * s.dim + patches * (s.patch_values + s.dim);
+  part.forward_flops = product_flops(patches, s.patch_values, s.dim);
+  part.backward_flops = part.forward_flops;  // images need no gradient
+  return part;
+}
+
+PartCost attention_part(const Sizes& s, bool deepest, bool input_needs_gradient) {
+  PartCost part;
+  const std::int64_t width = s.heads * s.head_dim;
+  const std::int64_t queries = deepest ? 1 : s.tokens, asking_rows = s.batch * queries;
+  const std::int64_t piece = std::min(s.batch, images_at_a_time(s.tokens)) * s.tokens;
+  const std::int64_t output = asking_rows * s.dim;
+  part.saved = s.rows() * s.dim + s.rows() * 3 * width + asking_rows * width;
+  part.forward_workspace = output + piece * s.dim;
+  part.backward_workspace =
+      output + (input_needs_gradient ? s.rows() * s.dim : 0) + piece * (4 * width + 3 * s.dim);
+  const double core = 2 * product_flops(s.batch * s.heads * queries, s.head_dim, s.tokens);
+  const double products =
+      product_flops(s.rows(), s.dim, 3 * width) + product_flops(asking_rows, width, s.dim);
+  part.forward_flops = products + core;
+  part.backward_flops = 2 * products + 2.5 * core;  // of the core: scores again, then four products
+  return part;
+}
+
+PartCost feed_forward_part(const Sizes& s, bool deepest) {
+  PartCost part;
+  const std::int64_t rows = deepest ? s.batch : s.rows(), piece = std::min(rows, kRowsAtATime);
+  part.saved = rows * (s.dim + s.neurons);
+  part.forward_workspace = rows * s.dim + piece * (s.dim + s.neurons);
+  part.backward_workspace = 2 * rows * s.dim + piece * (s.neurons + std::max(s.neurons, 3 * s.dim));
+  part.forward_flops = 2 * product_flops(rows, s.dim, s.neurons);
+  part.backward_flops = 2 * part.forward_flops;
+  return part;
+}
+
+PartCost exit_part(const Sizes& s) {
+  PartCost part;
+  part.saved =
+      s.batch * (2 * s.dim + 3 * s.classes);  // class tokens, normalised; logits and two of the loss's
+  part.forward_workspace = s.batch * s.classes;
+  part.backward_workspace = s.batch * (2 * s.dim + 2 * s.classes);
+  part.forward_flops = product_flops(s.batch, s.dim, s.classes);
+  part.backward_flops = 2 * part.forward_flops;
+  return part;
+}
+
+std::vector<PartCost> parts_of(const SegmentTable& table, const Assignment& a,
+                               const TrainingShape& training) {
+  const ModelOptions& m = table.options();
+  const Sizes sizes{training.batch_size,
+                    m.tokens(),
+                    m.dim,
+                    m.head_dim(),
+                    m.classes,
+                    table[table.embedding()].tensors[0].shape[1],
+                    a.heads,
+                    a.neurons};
+  std::vector<PartCost> parts;
+  for (const Segment& segment : table) {
+    if (segment.block >= a.kept_blocks) continue;
+    const bool deepest = segment.block + 1 == a.kept_blocks;
+    PartCost part;
+    switch (segment.kind) {
+      case SegmentKind::embedding:
+        part = embedding_part(sizes);
+        break;
+      case SegmentKind::attention:
+        part = attention_part(sizes, deepest, a.frozen_blocks == 0 || segment.block > a.frozen_blocks);
+        break;
+      case SegmentKind::feed_forward:
+        part = feed_forward_part(sizes, deepest);
+        break;
+      case SegmentKind::exit_head:
+        part = exit_part(sizes);
+        break;
+    }
+    const std::int64_t units = segment.kind == SegmentKind::attention ? a.heads : a.neurons;
+    fill_parameters(part, segment, segment.units > 0 ? units : 0);
+    part.trained = a.frozen_blocks == 0 || segment.block >= a.frozen_blocks;
+    parts.push_back(part);
+  }
+  return parts;
+}
+
+/// Walks through a step and remembers the moment when the most exists.
+class Peak {
+ public:
+  Peak(std::int64_t weights, std::int64_t optimizer) {
+    largest_.weights = weights * kFloat;
+    largest_.optimizer = optimizer * kFloat;
+  }
+  void visit(std::int64_t gradients, std::int64_t activations, std::int64_t workspace) {
+    MemoryEstimate now = largest_;
+    now.gradients = gradients * kFloat;
+    now.activations = activations * kFloat;
+    now.workspace = workspace * kFloat;
+    if (now.total() > largest_.total()) largest_ = now;
+  }
+  const MemoryEstimate& largest() const { return largest_; }
+
+ private:
+  MemoryEstimate largest_;
+};
+
+std::int64_t optimizer_floats(const TrainingShape& training, std::int64_t trained) {
+  if (training.optimizer == OptimizerKind::adamw) return 2 * trained;
+  return training.momentum ? trained : 0;
+}
+
+MemoryEstimate peak_memory(const std::vector<PartCost>& parts, std::int64_t batch_floats,
+                           const PlanCost& cost, const TrainingShape& training) {
+  Peak peak(cost.parameters, optimizer_floats(training, cost.trained_parameters));
+  std::int64_t saved = batch_floats, input = 0;
+  for (const PartCost& part : parts) {
+    // A frozen part keeps nothing, but what it reads is there while it works.
+    if (part.trained) saved += part.saved;
+    peak.visit(0, saved + (part.trained ? 0 : input), part.forward_workspace);
+    input = part.forward_workspace;
+  }
+  std::int64_t gradients = 0, largest = 0;
+  for (auto part = parts.rbegin(); part != parts.rend(); ++part) {
+    if (!part->trained) continue;
+    gradients += part->parameters;
+    largest = std::max(largest, part->largest_tensor);
+    peak.visit(gradients, saved, part->backward_workspace);
+    saved -= part->saved;
+  }
+  // The optimizer works tensor by tensor; AdamW makes two temporaries of one, weight decay makes one.
+  peak.visit(gradients, batch_floats, (training.optimizer == OptimizerKind::adamw ? 2 : 1) * largest);
+  return peak.largest();
+}
+
+}  // namespace
+
+PlanCost estimate_cost(const SegmentTable& table, const Assignment& assignment,
+                       const TrainingShape& training) {
+  check_assignment(table, assignment);
+  const std::vector<PartCost> parts = parts_of(table, assignment, training);
+  PlanCost cost;
+  for (const PartCost& part : parts) {
+    cost.parameters += part.parameters;
+    cost.pull_bytes += part.full_parameters * kFloat;
+    cost.forward_flops += part.forward_flops;
+    cost.step_flops += part.forward_flops;
+    if (!part.trained) continue;
+    cost.trained_parameters += part.parameters;
+    cost.push_bytes += part.parameters * kFloat;
+    cost.step_flops += part.backward_flops;
+  }
+  const ModelOptions& m = table.options();
+  const std::int64_t batch_floats =
+      std::int64_t{training.batch_size} * m.channels * m.image_height * m.image_width;
+  cost.memory = peak_memory(parts, batch_floats, cost, training);
+  return cost;
+}
+
+}  // namespace cos2p

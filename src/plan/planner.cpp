@@ -1,0 +1,175 @@
+#include "cos2p/plan/planner.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdlib>
+#include <numeric>
+
+#include "cos2p/support/bytes.hpp"
+#include "cos2p/support/error.hpp"
+
+namespace cos2p {
+namespace {
+
+std::int64_t memory_of(const SegmentTable& table, const Assignment& assignment,
+                       const TrainingShape& training) {
+  return estimate_cost(table, assignment, training).memory.total();
+}
+
+bool is_number(const std::string& text) {
+  return !text.empty() && text.find_first_not_of("0123456789.") == std::string::npos &&
+         std::count(text.begin(), text.end(), '.') <= 1 && text != ".";
+}
+
+bool starts_like_a_size(const std::string& text) {
+  return !text.empty() && (std::string("0123456789.+-").find(text[0]) != std::string::npos);
+}
+
+/// The submodels of one balance, from the smallest (step 1) to the largest (step steps()); cost grows with
+/// the step.
+class Ladder {
+ public:
+  Ladder(const SegmentTable& table, BalanceKind balance, int frozen_blocks)
+      : table_(table), balance_(balance), frozen_(frozen_blocks) {}
+
+  int steps() const {
+    const ModelOptions& m = table_.options();
+    return balance_ == BalanceKind::wide ? m.blocks : std::max({m.blocks, m.heads, m.feed_forward});
+  }
+
+  Assignment at(int step) const {
+    const ModelOptions& m = table_.options();
+    const double share = static_cast<double>(step) / steps();
+    Assignment a{m.blocks, frozen_, m.heads, m.feed_forward};
+    if (balance_ != BalanceKind::deep) a.kept_blocks = depth(rounded(share * m.blocks));
+    if (balance_ != BalanceKind::wide) {
+      a.heads = std::max(1, rounded(share * m.heads));
+      a.neurons = std::max(1, rounded(share * m.feed_forward));
+    }
+    return a;
+  }
+
+ private:
+  static int rounded(double value) { return static_cast<int>(std::lround(value)); }
+
+  // The deepest window of at most `wanted` blocks that ends at an exit; the shallowest that trains a block
+  // where there is none.
+  int depth(int wanted) const {
+    int best = 0;
+    for (int exit : table_.options().exits) {
+      const int window = exit + 1;
+      if (window > frozen_ && (best == 0 || window <= wanted)) best = window;
+    }
+    return best;
+  }
+
+  const SegmentTable& table_;
+  BalanceKind balance_;
+  int frozen_;
+};
+
+}  // namespace
+
+std::string to_string(BalanceKind kind) {
+  switch (kind) {
+    case BalanceKind::balanced:
+      return "balanced";
+    case BalanceKind::deep:
+      return "deep";
+    case BalanceKind::wide:
+      return "wide";
+  }
+  return "unknown";
+}
+
+BalanceKind parse_balance_kind(const std::string& text) {
+  for (BalanceKind kind : {BalanceKind::balanced, BalanceKind::deep, BalanceKind::wide}) {
+    if (to_string(kind) == text) return kind;
+  }
+  fail(ExitCode::usage, "--balance '{}' is unknown (known: balanced, deep, wide), choose one of them", text);
+}
+
+ClientBudget parse_budget(const std::string& text, const SegmentTable& table, const TrainingShape& training,
+                          const std::string& option) {
+  ClientBudget budget;
+  budget.text = text;
+  budget.device = find_device_profile("cpu");
+  const double number = is_number(text) ? std::strtod(text.c_str(), nullptr) : -1.0;
+  if (is_number(text) && (number <= 1.0 || text.find('.') != std::string::npos)) {
+    if (number <= 0.0 || number > 1.0) {
+      fail(ExitCode::usage,
+           "{} '{}' is no share of the full model (it must be above 0 and at most 1), give 0.5, 2GiB or a "
+           "device such as orin-nano",
+           option, text);
+    }
+    budget.memory = std::llround(
+        number * static_cast<double>(memory_of(table, full_assignment(table.options()), training)));
+  } else if (starts_like_a_size(text)) {
+    const std::uint64_t bytes = parse_bytes(text, option);
+    budget.memory = static_cast<std::int64_t>(std::min<std::uint64_t>(bytes, INT64_MAX));
+  } else {
+    try {
+      budget.device = find_device_profile(text);
+    } catch (const Error& error) {
+      fail(ExitCode::usage, "{} '{}' is neither a share (0.5), a size (2GiB) nor a device ({})", option, text,
+           error.what());
+    }
+    budget.memory = static_cast<std::int64_t>(usable_memory(budget.device));
+  }
+  return budget;
+}
+
+Assignment plan_client(const SegmentTable& table, const TrainingShape& training, const ClientBudget& budget,
+                       BalanceKind balance, int frozen_blocks) {
+  const int blocks = table.options().blocks;
+  if (frozen_blocks < 0 || frozen_blocks >= blocks) {
+    fail(ExitCode::usage,
+         "--frozen-blocks {} leaves nothing to train (the model has {} blocks), freeze between 0 and {}",
+         frozen_blocks, blocks, blocks - 1);
+  }
+  const Ladder ladder(table, balance, frozen_blocks);
+  const std::int64_t least = memory_of(table, ladder.at(1), training);
+  if (least > budget.memory) {
+    fail(ExitCode::usage,
+         "budget '{}' is too small (the smallest {} submodel needs {} to train with --batch-size {}, {} more "
+         "than the {} "
+         "given), give more memory, lower --batch-size{}",
+         budget.text, to_string(balance), format_bytes(static_cast<double>(least)), training.batch_size,
+         format_bytes(static_cast<double>(least - budget.memory)),
+         format_bytes(static_cast<double>(budget.memory)),
+         balance == BalanceKind::balanced ? " or choose a smaller --model" : " or use --balance balanced");
+  }
+  int fits = 1, too_large = ladder.steps() + 1;
+  while (too_large - fits > 1) {
+    const int middle = (fits + too_large) / 2;
+    (memory_of(table, ladder.at(middle), training) <= budget.memory ? fits : too_large) = middle;
+  }
+  return ladder.at(fits);
+}
+
+UnitSet units_by_magnitude(const Segment& segment, Span<const float> values, std::int64_t k) {
+  COS2P_ASSERT(static_cast<std::int64_t>(values.size()) == segment.numel && k >= 0 && k <= segment.units);
+  std::vector<double> squares(static_cast<std::size_t>(segment.units), 0.0);
+  for (const TensorSpec& tensor : segment.tensors) {
+    if (!tensor.per_unit) continue;
+    const float* row = values.data() + tensor.offset;
+    for (double& square : squares) {
+      for (std::int64_t i = 0; i < tensor.row(); ++i) square += double{row[i]} * double{row[i]};
+      row += tensor.row();
+    }
+  }
+  // A value that is not a number would break the order of the sort; such a unit comes last.
+  for (double& square : squares) square = std::isnan(square) ? -1.0 : square;
+  std::vector<std::int32_t> order(squares.size());
+  std::iota(order.begin(), order.end(), 0);
+  std::stable_sort(order.begin(), order.end(), [&squares](std::int32_t a, std::int32_t b) {
+    return squares[static_cast<std::size_t>(a)] > squares[static_cast<std::size_t>(b)];
+  });
+  order.resize(static_cast<std::size_t>(k));
+  std::sort(order.begin(), order.end());
+  return UnitSet(segment.units, std::move(order));
+}
+
+}  // namespace cos2p
