@@ -89,26 +89,17 @@ class Coverage {
 [[noreturn]] void refuse(const SegmentTable& table, const TrainingShape& training, const FleetPlan& plan) {
   const auto first = std::find(plan.trainers.begin(), plan.trainers.end(), 0) - plan.trainers.begin();
   const Segment& segment = table[SegmentId(static_cast<int>(first))];
-  ClientBudget unlimited;
-  unlimited.memory = INT64_MAX;
-  // The narrowest submodel that reaches this segment with nothing frozen: what one client must be able to
-  // hold.
-  Assignment least{table.options().blocks, 0, 1, 1};
-  for (int exit : table.options().exits) {
-    if (exit >= segment.block) {
-      least.kept_blocks = exit + 1;
-      break;
-    }
-  }
+  // One client with the narrowest model of full depth, nothing frozen, would be enough.
+  const Assignment narrowest{table.options().blocks, 0, 1, 1};
+  const auto needed = static_cast<double>(estimate_cost(table, narrowest, training).memory.total());
   std::int64_t most = 0;
   for (const ClientBudget& budget : plan.budgets) most = std::max(most, budget.memory);
-  const auto needed = static_cast<double>(estimate_cost(table, least, training).memory.total());
   fail(ExitCode::usage,
        "segment {} would be trained by nobody ({} clients, {} segments without a trainer; the largest budget "
-       "is {} and the "
-       "smallest submodel that trains this segment needs {}), give a client more memory, lower --batch-size "
-       "or "
-       "--frozen-blocks, or use fewer --blocks",
+       "is {}, and a "
+       "client needs {} to train all segments), give a client more memory, lower --batch-size or "
+       "--frozen-blocks, or use "
+       "fewer --blocks",
        segment.name, plan.assignments.size(), uncovered(plan.trainers),
        format_bytes(static_cast<double>(most)), format_bytes(needed));
 }

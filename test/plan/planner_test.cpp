@@ -1,0 +1,240 @@
+#include "cos2p/plan/planner.hpp"
+
+#include <cmath>
+#include <nlohmann/json.hpp>
+
+#include "cos2p/support/bytes.hpp"
+#include "plan_fixture.hpp"
+
+using namespace cos2p;
+using namespace cos2p::test;
+
+namespace {
+
+SegmentTable preset_table(const std::string& name) {
+  ModelOptions options = model_preset(name);
+  options.validate();
+  return SegmentTable(options);
+}
+
+std::int64_t needed(const SegmentTable& table, const Assignment& a) {
+  return estimate_cost(table, a, {}).memory.total();
+}
+
+ClientBudget share(const SegmentTable& table, const std::string& text) {
+  return parse_budget(text, table, {}, "--budgets");
+}
+
+}  // namespace
+
+BOOST_AUTO_TEST_CASE(budgets_are_shares_sizes_or_devices) {
+  const SegmentTable table = preset_table("micro");
+  const std::int64_t full = needed(table, full_assignment(table.options()));
+  BOOST_TEST(share(table, "1").memory == full);
+  BOOST_TEST(share(table, "0.5").memory == std::llround(0.5 * static_cast<double>(full)));
+  BOOST_TEST(share(table, ".25").memory == std::llround(0.25 * static_cast<double>(full)));
+  BOOST_TEST(share(table, "2GiB").memory == std::int64_t{2} << 30);
+  BOOST_TEST(share(table, "4096").memory == 4096);
+  BOOST_TEST(share(table, "2GiB").device.name == "cpu");
+  const ClientBudget nano = share(table, "jetson-nano");
+  BOOST_TEST(nano.device.name == "jetson-nano");
+  BOOST_TEST(static_cast<double>(nano.memory) == (0.9 * 4 - 1.5) * (1 << 30),
+             boost::test_tools::tolerance(1e-6));
+}
+
+BOOST_AUTO_TEST_CASE(budgets_that_say_nothing_are_refused) {
+  const SegmentTable table = preset_table("micro");
+  const auto refused = [&](const std::string& text, const std::vector<std::string>& words) {
+    expect_error(ExitCode::usage, words, [&] { share(table, text); });
+  };
+  refused("1.5", {"--budgets '1.5'", "at most 1"});
+  refused("0", {"--budgets '0'"});
+  refused("0.0", {"above 0"});
+  refused("orin", {"--budgets 'orin'", "orin-nano"});
+  refused("2GX", {"--budgets"});
+  refused("-1", {"--budgets"});
+  refused("", {"--budgets"});
+}
+
+BOOST_AUTO_TEST_CASE(all_profiles_are_complete_and_findable) {
+  for (const char* name :
+       {"jetson-nano", "tx2", "xavier-nx", "agx-xavier", "orin-nano", "orin-nx", "agx-orin", "cpu"}) {
+    const DeviceProfile& p = find_device_profile(name);
+    BOOST_TEST(p.flops > 1e10, name);
+    BOOST_TEST(p.memory >= std::uint64_t{1} << 30, name);
+    BOOST_TEST(p.bandwidth > 1e10, name);
+    BOOST_TEST(p.link > 1e8, name);
+    BOOST_TEST(usable_memory(p) < p.memory, name);
+    BOOST_TEST(!p.description.empty());
+  }
+  expect_error(ExitCode::usage, {"'pi'", "jetson-nano", "cpu"}, [] { find_device_profile("pi"); });
+}
+
+BOOST_AUTO_TEST_CASE(plans_fit_their_budget_and_the_next_step_would_not) {
+  for (const char* preset : {"micro", "tiny"}) {
+    const SegmentTable table = preset_table(preset);
+    for (const BalanceKind balance : {BalanceKind::balanced, BalanceKind::deep, BalanceKind::wide}) {
+      std::int64_t previous = 0;
+      for (const char* text : {"0.6", "0.65", "0.7", "0.8", "0.9", "1"}) {
+        const ClientBudget budget = share(table, text);
+        const Assignment a = plan_client(table, {}, budget, balance, 0);
+        const std::int64_t memory = needed(table, a);
+        BOOST_TEST(memory <= budget.memory);
+        BOOST_TEST(memory >= previous);  // more budget, no smaller plan
+        previous = memory;
+        if (balance == BalanceKind::deep) BOOST_TEST(a.kept_blocks == table.options().blocks);
+        if (balance == BalanceKind::wide) BOOST_TEST(a.heads == table.options().heads);
+        if (balance == BalanceKind::wide && a.kept_blocks < table.options().blocks) {
+          BOOST_TEST(needed(table, {a.kept_blocks + 1, 0, a.heads, a.neurons}) > budget.memory);
+        }
+        if (balance != BalanceKind::wide && a.neurons < table.options().feed_forward) {
+          BOOST_TEST(static_cast<double>(memory) > 0.5 * static_cast<double>(budget.memory));
+        }
+      }
+      BOOST_TEST((plan_client(table, {}, share(table, "1"), balance, 0) == full_assignment(table.options())));
+    }
+  }
+}
+
+BOOST_AUTO_TEST_CASE(balanced_shrinks_depth_and_width_alike) {
+  const SegmentTable table = preset_table("small");
+  const Assignment a = plan_client(table, {}, share(table, "0.3"), BalanceKind::balanced, 0);
+  const double depth = a.kept_blocks / 12.0, neurons = a.neurons / 1536.0, heads = a.heads / 6.0;
+  BOOST_TEST(depth < 0.9);
+  BOOST_TEST(std::abs(depth - neurons) < 0.1);
+  BOOST_TEST(std::abs(heads - neurons) < 0.1);
+}
+
+BOOST_AUTO_TEST_CASE(windows_end_at_exits_and_outlast_what_is_frozen) {
+  ModelOptions options = model_preset("micro");
+  options.exits = {2, 5};
+  options.validate();
+  const SegmentTable table(options);
+  for (const char* text : {"0.6", "0.7", "0.9", "1"}) {
+    const int kept = plan_client(table, {}, share(table, text), BalanceKind::wide, 0).kept_blocks;
+    BOOST_TEST((kept == 3 || kept == 6));
+  }
+  BOOST_TEST(plan_client(table, {}, share(table, "0.6"), BalanceKind::balanced, 3).kept_blocks == 6);
+  expect_error(ExitCode::usage, {"--frozen-blocks 6", "between 0 and 5"},
+               [&] { plan_client(table, {}, share(table, "1"), BalanceKind::balanced, 6); });
+}
+
+BOOST_AUTO_TEST_CASE(a_budget_that_is_too_small_says_by_how_much) {
+  const SegmentTable table = preset_table("micro");
+  for (const BalanceKind balance : {BalanceKind::balanced, BalanceKind::deep, BalanceKind::wide}) {
+    Assignment smallest = balance == BalanceKind::wide ? Assignment{1, 0, 4, 128} : Assignment{1, 0, 1, 1};
+    if (balance == BalanceKind::deep) smallest.kept_blocks = 6;
+    const std::int64_t least = needed(table, smallest);
+    ClientBudget budget = share(table, "100kB");
+    const auto missing = static_cast<double>(least - budget.memory);
+    expect_error(ExitCode::usage,
+                 {"budget '100kB'", to_string(balance), "needs " + format_bytes(static_cast<double>(least)),
+                  format_bytes(missing) + " more", "--batch-size"},
+                 [&] { plan_client(table, {}, budget, balance, 0); });
+    budget.memory = least;
+    BOOST_TEST((plan_client(table, {}, budget, balance, 0) == smallest));
+  }
+}
+
+BOOST_AUTO_TEST_CASE(balance_names) {
+  for (const BalanceKind kind : {BalanceKind::balanced, BalanceKind::deep, BalanceKind::wide}) {
+    BOOST_TEST((parse_balance_kind(to_string(kind)) == kind));
+  }
+  expect_error(ExitCode::usage, {"--balance 'flat'", "balanced, deep, wide"},
+               [] { parse_balance_kind("flat"); });
+}
+
+BOOST_AUTO_TEST_CASE(fleets_take_budgets_in_turn_and_count_trainers) {
+  const SegmentTable table = preset_table("micro");
+  const FleetPlan plan =
+      plan_fleet(table, {}, {share(table, "1"), share(table, "0.4")}, 5, BalanceKind::balanced, 0);
+  BOOST_REQUIRE(plan.assignments.size() == 5U);
+  BOOST_TEST((plan.assignments[0] == full_assignment(table.options())));
+  BOOST_TEST((plan.assignments[3] == plan.assignments[1]));
+  BOOST_TEST(plan.assignments[1].kept_blocks < 6);
+  BOOST_TEST(plan.trainers[0] == 5);
+  BOOST_TEST(plan.trainers[static_cast<std::size_t>(table.attention(5).value())] == 3);
+  BOOST_TEST(plan.least_trainers() == 3);
+  BOOST_TEST(plan.notes.empty());
+  expect_error(ExitCode::usage, {"0 clients"},
+               [&] { plan_fleet(table, {}, {share(table, "1")}, 0, BalanceKind::balanced, 0); });
+  expect_error(ExitCode::usage, {"0 budgets"},
+               [&] { plan_fleet(table, {}, {}, 2, BalanceKind::balanced, 0); });
+}
+
+BOOST_AUTO_TEST_CASE(uncovered_segments_are_given_a_trainer_where_that_is_possible) {
+  const SegmentTable table = preset_table("micro");
+  const auto budgets = {share(table, "0.35"), share(table, "0.45")};
+  const FleetPlan deep = plan_fleet(table, {}, budgets, 4, BalanceKind::balanced, 0);
+  BOOST_TEST(deep.least_trainers() >= 1);
+  BOOST_TEST(deep.notes.size() == 1U);
+  BOOST_TEST(deep.assignments[1].kept_blocks == 6);  // the one with more memory was changed
+  BOOST_TEST(deep.notes[0].find("client 1") != std::string::npos);
+  for (std::size_t c = 0; c < 4; ++c) BOOST_TEST(deep.costs[c].memory.total() <= deep.budgets[c].memory);
+
+  const FleetPlan thawed = plan_fleet(table, {}, {share(table, "1")}, 3, BalanceKind::balanced, 2);
+  BOOST_TEST(thawed.least_trainers() == 1);
+  BOOST_TEST(thawed.assignments[0].frozen_blocks == 0);
+  BOOST_TEST(thawed.assignments[1].frozen_blocks == 2);
+}
+
+BOOST_AUTO_TEST_CASE(a_fleet_that_cannot_cover_the_model_is_refused_by_segment) {
+  const SegmentTable table = preset_table("micro");
+  ClientBudget budget = share(table, "1");
+  budget.memory = needed(table, {6, 0, 1, 1}) - 1;  // deep enough for nobody
+  expect_error(ExitCode::usage,
+               {"block_03/attention", "3 clients", "more memory",
+                format_bytes(static_cast<double>(needed(table, {6, 0, 1, 1})))},
+               [&] { plan_fleet(table, {}, {budget}, 3, BalanceKind::balanced, 0); });
+}
+
+BOOST_AUTO_TEST_CASE(largest_units_are_kept_and_ties_go_to_the_first) {
+  const SegmentTable table(small_options());
+  const Segment& segment = table[table.feed_forward(0)];
+  for (std::uint64_t seed = 0; seed < 20; ++seed) {
+    Rng rng(seed);
+    std::vector<float> values(static_cast<std::size_t>(segment.numel));
+    for (float& v : values) v = static_cast<float>(rng.normal());
+    std::vector<double> norms;
+    for (std::int32_t unit = 0; unit < segment.units; ++unit) {
+      double square = 0;
+      for (const TensorSpec& t : segment.tensors) {
+        for (std::int64_t i = 0; t.per_unit && i < t.row(); ++i) {
+          square += std::pow(
+              static_cast<double>(values[static_cast<std::size_t>(t.offset + unit * t.row() + i)]), 2);
+        }
+      }
+      norms.push_back(square);
+    }
+    const UnitSet kept = units_by_magnitude(segment, values, 4);
+    BOOST_REQUIRE(kept.size() == 4);
+    for (std::int32_t inside : kept.kept()) {
+      for (std::int32_t outside = 0; outside < segment.units; ++outside) {
+        if (std::count(kept.kept().begin(), kept.kept().end(), outside) > 0) continue;
+        BOOST_TEST(norms[static_cast<std::size_t>(inside)] >= norms[static_cast<std::size_t>(outside)]);
+      }
+    }
+  }
+  const std::vector<float> equal(static_cast<std::size_t>(segment.numel), 1.0F);
+  BOOST_TEST((units_by_magnitude(segment, equal, 3) == UnitSet(10, {0, 1, 2})));
+  BOOST_TEST((units_by_magnitude(segment, equal, 10) == UnitSet::all(10)));
+}
+
+BOOST_AUTO_TEST_CASE(reports_hold_every_client_and_segment) {
+  const SegmentTable table = preset_table("micro");
+  const FleetPlan plan =
+      plan_fleet(table, {}, {share(table, "1"), share(table, "orin-nano"), share(table, "0.4")}, 3,
+                 BalanceKind::balanced, 0);
+  const std::string text = fleet_table(table, plan);
+  for (const char* word : {"client", "orin-nano", "0.4", "6/6", "GFLOP/step", "at least 2 of 3"}) {
+    BOOST_TEST(text.find(word) != std::string::npos, text << "lacks " << word);
+  }
+  const auto json = nlohmann::json::parse(fleet_json(table, plan));
+  BOOST_TEST(json["clients"].size() == 3U);
+  BOOST_TEST(json["segments"].size() == static_cast<std::size_t>(table.size()));
+  BOOST_TEST(json["least_trainers"].get<int>() == 2);
+  BOOST_TEST(json["model"]["parameters"].get<std::int64_t>() == table.parameters());
+  BOOST_TEST(json["clients"][1]["device"].get<std::string>() == "orin-nano");
+  BOOST_TEST(json["clients"][0]["memory_bytes"]["total"].get<std::int64_t>() == plan.costs[0].memory.total());
+  BOOST_TEST(json["clients"][2]["neurons"].get<int>() == plan.assignments[2].neurons);
+}
