@@ -41,8 +41,7 @@ BatchMaker::BatchMaker(const ImageSet& images, Normalization normalization, Augm
   constexpr int largest_padding = 4096;
   if (augment_.crop_padding < 0 || augment_.crop_padding > largest_padding) {
     fail(ExitCode::usage,
-         "images cannot be cropped with a padding of {} pixels (0 to {} are possible), give 0 for none or 4 "
-         "for small images",
+         "--crop-padding {} is not possible (0 to {} pixels are), give 0 for none or 4 for small images",
          augment_.crop_padding, largest_padding);
   }
   for (std::size_t c = 0; c < normalization_.mean.size(); ++c) {

@@ -49,12 +49,10 @@ DatasetKind kind_by_name(const std::string& directory) {
   return DatasetKind::hdf5;
 }
 
-void keep_first(ImageSet& set, std::int64_t limit, const char* part) {
+void keep_first(ImageSet& set, std::int64_t limit, const char* option) {
   if (limit < 0) {
     fail(ExitCode::usage,
-         "the number of {} images cannot be limited to {} (it is negative), give 0 for all or a positive "
-         "number",
-         part, limit);
+         "{} {} is not possible (it is negative), give 0 for all images or a positive number", option, limit);
   }
   if (limit == 0 || limit >= set.size()) return;
   set.labels.resize(static_cast<std::size_t>(limit));
@@ -199,8 +197,8 @@ Dataset load_dataset(const DatasetOptions& options) {
   }
   Dataset dataset = data::read(options);
   data::check_same_shape(dataset);
-  data::keep_first(dataset.train, options.limit_train, "training");
-  data::keep_first(dataset.test, options.limit_test, "test");
+  data::keep_first(dataset.train, options.limit_train, "--limit-train");
+  data::keep_first(dataset.test, options.limit_test, "--limit-test");
   const ImageSet& train = dataset.train;
   spdlog::info("data: {}, {} training and {} test images of {}x{}x{}, {} classes", train.name, train.size(),
                dataset.test.size(), train.height, train.width, train.channels, train.classes);

@@ -192,7 +192,7 @@ Partition make_shards(std::vector<Indices> classes, std::size_t clients, const P
   if (smallest(partition) < static_cast<std::size_t>(options.minimum_size)) {
     fail(ExitCode::usage,
          "the shards are too small (one client would get {} samples, the minimum is {}), take fewer clients "
-         "or a smaller minimum",
+         "or a smaller --minimum-size",
          smallest(partition), options.minimum_size);
   }
   return partition;
@@ -236,7 +236,7 @@ Partition make_partition(Span<const std::int32_t> labels, int classes, int clien
   if (options.minimum_size < 0 || options.minimum_size > samples / clients) {
     fail(ExitCode::usage,
          "{} clients cannot have {} samples each (there are {} training samples), take fewer clients or a "
-         "minimum of 0 to {}",
+         "--minimum-size of 0 to {}",
          clients, options.minimum_size, samples, samples / clients);
   }
   const auto count = static_cast<std::size_t>(clients);

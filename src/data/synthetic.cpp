@@ -89,19 +89,18 @@ ImageSet make_part(std::uint64_t seed, std::uint64_t part, std::int64_t count) {
   return set;
 }
 
-void check_count(std::int64_t count, const char* part) {
+void check_count(std::int64_t count, const char* option) {
   if (count < 1 || count > largest_set) {
-    fail(ExitCode::usage,
-         "the synthetic set cannot have {} {} images (1 to {} are possible), choose another number", count,
-         part, largest_set);
+    fail(ExitCode::usage, "{} {} is not possible (1 to {} images are), choose another number", option, count,
+         largest_set);
   }
 }
 
 }  // namespace
 
 Dataset make_synthetic(const DatasetOptions& options) {
-  check_count(options.synthetic_train, "training");
-  check_count(options.synthetic_test, "test");
+  check_count(options.synthetic_train, "--synthetic-train");
+  check_count(options.synthetic_test, "--synthetic-test");
   return {make_part(options.seed, 0, options.synthetic_train),
           make_part(options.seed, 1, options.synthetic_test)};
 }

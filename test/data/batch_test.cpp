@@ -144,7 +144,7 @@ BOOST_AUTO_TEST_CASE(an_absurd_padding_is_refused) {
   for (const int padding : {-1, 1 << 30}) {
     AugmentOptions augment;
     augment.crop_padding = padding;
-    check_error(ExitCode::usage, {"padding of " + std::to_string(padding)},
+    check_error(ExitCode::usage, {"--crop-padding " + std::to_string(padding)},
                 [&] { const BatchMaker maker(set, bytes_as_they_are, augment); });
   }
 }

@@ -71,7 +71,7 @@ BOOST_AUTO_TEST_CASE(limits_keep_the_first_records) {
   BOOST_TEST(data.train.pixels.size() == 7U * 24U);
   BOOST_TEST(data.test.size() == 20);
   options.limit_train = -3;
-  check_error(ExitCode::usage, {"-3", "training"}, [&] { load_dataset(options); });
+  check_error(ExitCode::usage, {"--limit-train -3"}, [&] { load_dataset(options); });
 }
 
 BOOST_AUTO_TEST_CASE(the_set_is_found_one_directory_below) {

@@ -145,7 +145,7 @@ BOOST_AUTO_TEST_CASE(partitions_that_cannot_be_are_refused_with_the_figures) {
   PartitionOptions options = options_of(PartitionKind::iid, 0);
   check_error(ExitCode::usage, {"101 clients", "100 training samples"}, [&] { make(101, options); });
   check_error(ExitCode::usage, {"0 clients"}, [&] { make(0, options); });
-  check_error(ExitCode::usage, {"11 clients cannot have 10 samples each", "0 to 9"},
+  check_error(ExitCode::usage, {"11 clients cannot have 10 samples each", "--minimum-size of 0 to 9"},
               [&] { make(11, options); });
   options.minimum_size = -1;
   check_error(ExitCode::usage, {"-1 samples"}, [&] { make(2, options); });
@@ -161,7 +161,8 @@ BOOST_AUTO_TEST_CASE(partitions_that_cannot_be_are_refused_with_the_figures) {
   check_error(ExitCode::usage, {"4 clients with --classes-per-client 2", "8 places", "at least 3"},
               [&] { make(4, options); });
   options.classes_per_client = 1;
-  check_error(ExitCode::usage, {"shards are too small", "minimum is 10"}, [&] { make(10, options); });
+  check_error(ExitCode::usage, {"shards are too small", "minimum is 10", "--minimum-size"},
+              [&] { make(10, options); });
   check_error(ExitCode::usage, {"--partition random", "iid, dirichlet, shards"},
               [] { parse_partition_kind("random"); });
   for (const char* name : {"iid", "dirichlet", "shards"})

@@ -143,7 +143,7 @@ BOOST_AUTO_TEST_CASE(a_linear_model_stays_under_seventy_percent) {
 }
 
 BOOST_AUTO_TEST_CASE(impossible_sizes_are_refused) {
-  check_error(ExitCode::usage, {"0 training images"}, [] { make(0, 10, 0); });
-  check_error(ExitCode::usage, {"-5 test images"}, [] { make(10, -5, 0); });
-  check_error(ExitCode::usage, {"99000000 training images", "10000000"}, [] { make(99000000, 10, 0); });
+  check_error(ExitCode::usage, {"--synthetic-train 0 "}, [] { make(0, 10, 0); });
+  check_error(ExitCode::usage, {"--synthetic-test -5 "}, [] { make(10, -5, 0); });
+  check_error(ExitCode::usage, {"--synthetic-train 99000000", "10000000"}, [] { make(99000000, 10, 0); });
 }
