@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -69,6 +70,55 @@ Handle file_access() {
   return access;
 }
 
+/// The bytes of a new file without any content.
+std::vector<char> empty_image(Context& context) {
+  const Handle access = file_access();
+  H5Pset_fapl_core(access.get(), 64, false);
+  const Handle file(H5Fcreate("cos2p-empty.h5", H5F_ACC_TRUNC, H5P_DEFAULT, access.get()), H5Fclose);
+  if (file.get() < 0 || H5Fflush(file.get(), H5F_SCOPE_GLOBAL) < 0) context.failed("create", "/");
+  // Not H5Fget_file_image: HDF5 1.10 changes a byte of that copy without its checksum.
+  void* memory = nullptr;
+  hsize_t size = 0;
+  if (H5Fget_vfd_handle(file.get(), access.get(), &memory) < 0 || H5Fget_filesize(file.get(), &size) < 0) {
+    context.failed("create", "/");
+  }
+  const char* bytes = *static_cast<const char* const*>(memory);
+  return {bytes, bytes + size};
+}
+
+/// Creates `path` with these bytes. Throws Error(environment) with the system's reason.
+void write_image(const std::string& path, const std::vector<char>& image) {
+  const int fd = ::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+  int error = fd < 0 ? errno : 0;
+  for (std::size_t done = 0; error == 0 && done < image.size();) {
+    const ssize_t step = ::write(fd, image.data() + done, image.size() - done);
+    if (step > 0) {
+      done += static_cast<std::size_t>(step);
+    } else if (step < 0 && errno != EINTR) {
+      error = errno;
+    }
+  }
+  if (fd >= 0 && ::close(fd) != 0 && error == 0) error = errno;
+  if (error != 0) {
+    fail(ExitCode::environment, "cannot create checkpoint '{}' ({}), free space or choose another --output",
+         path, std::strerror(error));
+  }
+}
+
+/// For writing: all metadata stay in memory until the flush, so that no write of theirs can fail before.
+Handle file_access_for_writing() {
+  Handle access = file_access();
+  H5AC_cache_config_t cache{};
+  cache.version = H5AC__CURR_CACHE_CONFIG_VERSION;
+  H5Pget_mdc_config(access.get(), &cache);
+  cache.evictions_enabled = false;
+  cache.incr_mode = H5C_incr__off;
+  cache.flash_incr_mode = H5C_flash_incr__off;
+  cache.decr_mode = H5C_decr__off;
+  H5Pset_mdc_config(access.get(), &cache);
+  return access;
+}
+
 constexpr unsigned kCompactAttributes = 256;  // up to so many, attributes lie in the object's own header
 
 }  // namespace
@@ -81,19 +131,28 @@ std::string to_string(const Shape& shape) {
 
 Session::Session() : lock_(library_mutex()) {
   H5open();
-  H5Eget_auto2(H5E_DEFAULT, &print_, &print_data_);
   H5Eset_auto2(H5E_DEFAULT, nullptr, nullptr);
 }
 
-Session::~Session() {
-  H5Eclear2(H5E_DEFAULT);
-  H5Eset_auto2(H5E_DEFAULT, print_, print_data_);
+Context::~Context() {
+  if (file_size_limit_) ::setrlimit(RLIMIT_FSIZE, &*file_size_limit_);
+}
+
+void Context::give_up_writing() {
+  if (fd_ < 0) return;
+  turn_into_sink(fd_);
+  // A limit on the size of files (ulimit -f) would hold for the sink, too.
+  rlimit limit{};
+  if (file_size_limit_ || ::getrlimit(RLIMIT_FSIZE, &limit) != 0) return;
+  file_size_limit_ = limit;
+  limit.rlim_cur = limit.rlim_max;
+  ::setrlimit(RLIMIT_FSIZE, &limit);
 }
 
 void Context::failed(const char* action, const std::string& path) {
   const std::string reason = innermost_reason();
   if (writing_) {
-    if (fd_ >= 0) turn_into_sink(fd_);
+    give_up_writing();
     fail(ExitCode::environment, "cannot {} {} of checkpoint '{}' ({}), free space or choose another --output",
          action, path, file_, reason);
   }
@@ -135,8 +194,8 @@ Handle make_type(Kind kind, std::size_t text_width, bool in_file) {
   }
   Handle copy(H5Tcopy(type), H5Tclose);
   if (kind == Kind::text) {
-    H5Tset_size(copy.get(), std::max<std::size_t>(text_width, 1));
-    H5Tset_strpad(copy.get(), H5T_STR_NULLPAD);
+    H5Tset_size(copy.get(), text_width);
+    H5Tset_strpad(copy.get(), H5T_STR_NULLTERM);
     H5Tset_cset(copy.get(), H5T_CSET_UTF8);
   }
   return copy;
@@ -146,8 +205,8 @@ Handle make_type(Kind kind, std::size_t text_width, bool in_file) {
 
 void Object::set_texts(const std::string& name, const std::vector<std::string>& values) {
   COS2P_ASSERT(!values.empty());
-  std::size_t width = 1;
-  for (const auto& value : values) width = std::max(width, value.size());
+  std::size_t width = 1;  // with the zero at the end
+  for (const auto& value : values) width = std::max(width, value.size() + 1);
   std::vector<char> packed(width * values.size(), '\0');
   for (std::size_t i = 0; i < values.size(); ++i)
     std::copy(values[i].begin(), values[i].end(), packed.data() + i * width);
@@ -161,7 +220,7 @@ void Object::set_texts(const std::string& name, const std::vector<std::string>& 
 }
 
 void Object::set_text(const std::string& name, const std::string& value) {
-  const std::size_t width = std::max<std::size_t>(value.size(), 1);
+  const std::size_t width = value.size() + 1;
   std::string padded = value;
   padded.resize(width, '\0');
   const Handle type = make_type(Kind::text, width, true);
@@ -277,17 +336,23 @@ Dataset Group::open_dataset(const std::string& name) const {
 
 File File::create(const std::string& path) {
   auto context = std::make_shared<Context>(path, true);
-  Handle file(H5Fcreate(path.c_str(), H5F_ACC_TRUNC, H5P_DEFAULT, file_access().get()), H5Fclose);
+  // HDF5 writes while it creates, and on a full disk cannot tidy up a creation that fails. So it creates in
+  // memory; the few bytes of an empty file are written here, and HDF5 opens that.
+  write_image(path, empty_image(*context));
+  // Lives until a failure is told: any close makes HDF5 forget the reason.
+  const Handle access = file_access_for_writing();
+  Handle file(H5Fopen(path.c_str(), H5F_ACC_RDWR, access.get()), H5Fclose);
   void* descriptor = nullptr;
   if (file.get() < 0 || H5Fget_vfd_handle(file.get(), H5P_DEFAULT, &descriptor) < 0)
-    context->failed("create", "/");
+    context->failed("open", "/");
   context->set_descriptor(*static_cast<const int*>(descriptor));
   return {std::move(context), std::move(file)};
 }
 
 File File::open(const std::string& path) {
   auto context = std::make_shared<Context>(path, false);
-  Handle file(H5Fopen(path.c_str(), H5F_ACC_RDONLY, file_access().get()), H5Fclose);
+  const Handle access = file_access();
+  Handle file(H5Fopen(path.c_str(), H5F_ACC_RDONLY, access.get()), H5Fclose);
   if (file.get() < 0) context->failed("open", "the file");
   return {std::move(context), std::move(file)};
 }
@@ -299,16 +364,26 @@ Group File::root() const {
 }
 
 void File::sync_and_close() {
+  // The metadata are all still in HDF5's cache, and a flush that fails half-way leaves it unusable: so their
+  // space is taken first. (Where a file system cannot reserve space, the C library writes to each block
+  // instead.)
+  hsize_t size = 0;
+  if (H5Fget_filesize(id_.get(), &size) < 0) context_->failed("measure", "/");
+  int error = 0;
+  do {
+    error = ::posix_fallocate(context_->descriptor(), 0, narrow<off_t>(size, "file size"));
+  } while (error == EINTR);
+  if (error != 0 && error != EINVAL && error != EOPNOTSUPP) abandon("reserve space for", error);
   if (H5Fflush(id_.get(), H5F_SCOPE_GLOBAL) < 0) context_->failed("flush", "/");
-  // Delayed allocation and network file systems tell of a full disk or quota only here; HDF5 must not meet it
-  // in its close.
-  if (::fsync(context_->descriptor()) != 0) {
-    const int error = errno;
-    turn_into_sink(context_->descriptor());
-    fail(ExitCode::environment, "cannot sync checkpoint '{}' ({}), free space or choose another --output",
-         context_->file(), std::strerror(error));
-  }
+  // Delayed allocation and network file systems tell of a full disk or quota only here.
+  if (::fsync(context_->descriptor()) != 0) abandon("sync", errno);
   if (H5Fclose(id_.release()) < 0) context_->failed("close", "/");
+}
+
+void File::abandon(const char* action, int error) {
+  context_->give_up_writing();
+  fail(ExitCode::environment, "cannot {} checkpoint '{}' ({}), free space or choose another --output", action,
+       context_->file(), std::strerror(error));
 }
 
 }  // namespace cos2p::h5

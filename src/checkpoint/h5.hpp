@@ -1,11 +1,13 @@
 #pragma once
 
 #include <hdf5.h>
+#include <sys/resource.h>
 
 #include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -20,19 +22,15 @@ namespace cos2p::h5 {
 using Shape = std::vector<std::int64_t>;
 std::string to_string(const Shape& shape);  ///< "(4, 3, 16, 64)"
 
-/// Held while HDF5 is used: one thread at a time (not every build of HDF5 is thread-safe), and HDF5 prints
-/// nothing itself.
+/// Held while HDF5 is used: one thread at a time (not every build of HDF5 is thread-safe). HDF5 prints
+/// nothing itself from here on; turned on again, its printing would also report at exit the memory that it
+/// loses over a damaged root group.
 class Session {
  public:
   Session();
-  ~Session();
-  Session(const Session&) = delete;
-  Session& operator=(const Session&) = delete;
 
  private:
   std::unique_lock<std::mutex> lock_;
-  H5E_auto2_t print_ = nullptr;
-  void* print_data_ = nullptr;
 };
 
 /// Owns one HDF5 identifier.
@@ -68,10 +66,14 @@ class Handle {
 class Context {
  public:
   Context(std::string file, bool writing) : file_(std::move(file)), writing_(writing) {}
+  ~Context();
+  Context(const Context&) = delete;
+  Context& operator=(const Context&) = delete;
   const std::string& file() const { return file_; }
-  /// Throws for a failed HDF5 call, with HDF5's innermost reason. While writing it first turns HDF5's
-  /// descriptor into a sink: a library that can still "write" closes its objects cleanly, where one that
-  /// meets the full disk again in each close would leave them open and the library unusable.
+  /// Turns HDF5's descriptor into a sink: a library that can still "write" closes its objects cleanly, where
+  /// one that meets the full disk again in each close would leave them open, and crash at exit.
+  void give_up_writing();
+  /// Throws for a failed HDF5 call, with HDF5's innermost reason; while writing it gives up the writing.
   [[noreturn]] void failed(const char* action, const std::string& path);
   /// Throws Error(checkpoint): what the file holds is not what it should.
   [[noreturn]] void refuse(const std::string& reason) const;
@@ -82,6 +84,7 @@ class Context {
   std::string file_;
   bool writing_;
   int fd_ = -1;
+  std::optional<rlimit> file_size_limit_;  ///< to restore, once the file is closed
 };
 
 enum class Kind { uint8, int32, int64, uint64, float32, float64, text };
@@ -182,7 +185,7 @@ struct Column {
   const char* name;
   std::size_t offset;
   Kind kind;
-  std::size_t width = 0;  ///< bytes of a Kind::text member
+  std::size_t width = 0;  ///< bytes of a Kind::text member, its closing zero among them
 };
 
 class Group : public Object {
@@ -253,8 +256,10 @@ class File {
 
  private:
   File(std::shared_ptr<Context> context, Handle id) : context_(std::move(context)), id_(std::move(id)) {}
+  [[noreturn]] void abandon(const char* action, int error);
+
   std::shared_ptr<Context> context_;
-  Handle id_;
+  Handle id_;  // closed before the context goes
 };
 
 }  // namespace cos2p::h5

@@ -170,7 +170,7 @@ Checkpoint make_checkpoint(std::uint64_t seed, int round) {
   c.identity = {"0123456789abcdef", "0.1.0", "2025-01-31T12:00:00Z", "synthetic", {}};
   c.identity.options = {{"rounds", "12"},
                         {"empty", ""},
-                        {"budgets", std::string(70000, 'x')},
+                        {"budgets", std::string(20000, 'x')},
                         {"name", "Käse \"mit\" = Löchern\n"}};
   for (int i = 0; i < 60; ++i) c.identity.options["option-" + std::to_string(i)] = std::to_string(rng());
   c.model.image_height = c.model.image_width = 8;
