@@ -81,7 +81,9 @@ std::string prepare_mpi_environment(const LaunchInfo& launch) {
     return version + ": nothing chosen (the parameters known here are those of Open MPI)";
   }
   if (!launch.several_hosts()) {
-    why = "one host, shared memory";
+    why = "one host";
+    // Below osc/sm: rings are then plain shared memory; osc/rdma still carries the window over the model.
+    wanted = {{"OMPI_MCA_osc_rdma_priority", "90"}};
   } else {
     why = "several hosts";
     wanted = {{"OMPI_MCA_pml", "ob1"},

@@ -18,7 +18,6 @@ namespace cos2p {
 
 namespace {
 
-constexpr double kFinalizeLimit_s = 10;
 constexpr std::size_t kHostBytes = 256;
 
 double start_limit_s() {
@@ -117,12 +116,7 @@ void MpiRuntime::finish(bool everybody_alive, int exit_code) {
   if (s.finished) return;
   s.finished = true;
   record_exit_code(exit_code);
-  if (s.launch.recovery_enabled && !everybody_alive) return;
-  s.watchdog.set_verdict("", exit_code);
-  // Without recovery the end must go through MPI_Finalize, however long the others need: mpirun takes
-  // anything else for a crash and kills them.
-  const Watchdog::Watch watch(&s.watchdog, s.launch.recovery_enabled ? kFinalizeLimit_s : 0);
-  MPI_Finalize();
+  if (everybody_alive && !s.launch.recovery_enabled) MPI_Finalize();
 }
 
 void MpiRuntime::abort(int exit_code) {

@@ -12,6 +12,7 @@
 #include "cos2p/transport/ring_layout.hpp"
 #include "fabric_check.hpp"
 #include "mpi_runtime_state.hpp"
+#include "mpi_version.hpp"
 #include "rma_window.hpp"
 
 namespace cos2p {
@@ -109,12 +110,14 @@ RmaServerFabric::RmaServerFabric(MpiRuntime& mpi, ModelStore& store, RingOptions
       // Clears the ring; the worker uses it only after the barrier.
       s.channels.push_back(std::make_unique<ServerChannel>(WorkerRank(worker), options, max_tasks, ring));
       COS2P_MPI(MPI_Barrier, pair.comm);
+      const std::string component =
+          open_mpi_major(mpi.library_version()) > 0 ? pair.ring.component() : "one-sided";
+      if (s.component.find(component) == std::string::npos)
+        s.component += (s.component.empty() ? "" : ", ") + component;
       s.pairs.push_back(std::move(pair));
     });
   }
-  const char* osc = std::getenv("OMPI_MCA_osc");
-  s.component = (osc == nullptr ? std::string("default component") : std::string("osc=") + osc) +
-                (over_network ? ", carried by messages" : ", shared memory");
+  if (!s.pairs.empty()) s.component += over_network ? " (messages)" : " (shared memory)";
 }
 
 RmaServerFabric::~RmaServerFabric() = default;
@@ -124,8 +127,9 @@ std::vector<std::unique_ptr<ServerChannel>>& RmaServerFabric::channels() {
 }
 
 void RmaServerFabric::progress() {
-  // Any call that looks for messages lets MPI handle the puts and gets that arrived as messages. What it returns is of no
-  // interest: MPI may report here that a worker has died, which its heartbeat tells as well, and more calmly.
+  // Any call that looks for messages lets MPI handle the puts and gets that arrived as messages. What it
+  // returns is of no interest: MPI may report here that a worker has died, which its heartbeat tells as well,
+  // and more calmly.
   int flag = 0;
   static_cast<void>(MPI_Iprobe(MPI_ANY_SOURCE, MPI_ANY_TAG, MPI_COMM_WORLD, &flag, MPI_STATUS_IGNORE));
 }

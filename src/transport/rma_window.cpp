@@ -54,6 +54,24 @@ RmaWindow& RmaWindow::operator=(RmaWindow&& other) noexcept {
   return *this;
 }
 
+// Open MPI does not say which component carries a window, but each leaves hints of its own in the window's
+// info.
+std::string RmaWindow::component() const {
+  MPI_Info info = MPI_INFO_NULL;
+  COS2P_MPI(MPI_Win_get_info, window_, &info);
+  const auto has = [info](const char* key) {
+    char value[2] = {};
+    int found = 0;
+    COS2P_MPI(MPI_Info_get, info, key, 1, value, &found);
+    return found != 0;
+  };
+  const std::string name = has("blocking_fence") || has("alloc_shared_noncontig") ? "osc/sm"
+                           : has("no_locks")                                      ? "osc/rdma"
+                                                                                  : "osc/pt2pt";
+  COS2P_MPI(MPI_Info_free, &info);
+  return name;
+}
+
 void RmaWindow::free() {
   if (window_ == MPI_WIN_NULL) return;
   COS2P_MPI(MPI_Win_unlock_all, window_);
@@ -69,7 +87,8 @@ void RmaMemory::check_bounds(std::size_t bytes, std::size_t offset) const {
 
 void RmaMemory::put(const void* source, std::size_t bytes, std::size_t offset) {
   check_bounds(bytes, offset);
-  // Where a put is a load and a store there is nothing to wait for, and the clock would cost more than it is worth.
+  // Where a put is a load and a store there is nothing to wait for, and the clock would cost more than it is
+  // worth.
   const Watchdog::Watch watch(pace_.flush_bytes > 0 ? &watchdog_ : nullptr, limit_s_);
   for_each_piece(bytes, kLargestMpiCount, [&](std::size_t done, std::size_t now) {
     const int count = narrow<int>(now, "count");

@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <functional>
+#include <string>
 
 #include "cos2p/transport/channel.hpp"
 #include "watchdog.hpp"
@@ -34,6 +35,7 @@ class RmaWindow {
 
   MPI_Win handle() const { return window_; }
   std::byte* local() const { return local_; }  ///< the server's memory (allocate() only)
+  std::string component() const;               ///< "osc/sm", "osc/rdma", "osc/pt2pt" as far as MPI lets on
   void free();                                 ///< collective
 
  private:

@@ -46,6 +46,7 @@ struct Environment {
                              "OMPI_MCA_btl_tcp_sndbuf",
                              "OMPI_MCA_btl_tcp_rcvbuf",
                              "OMPI_MCA_mpi_yield_when_idle",
+                             "OMPI_MCA_osc_rdma_priority",
                              "COS2P_EXIT_CODE_FILE"}) {
       unsetenv(name);
     }
@@ -101,12 +102,12 @@ BOOST_AUTO_TEST_CASE(slurms_srun_is_understood) {
   BOOST_TEST(launch_info().ranks == 1);
 }
 
-BOOST_AUTO_TEST_CASE(one_host_is_left_to_mpis_defaults) {
+BOOST_AUTO_TEST_CASE(one_host_gets_shared_memory) {
   const Environment environment({});
   LaunchInfo launch;
   launch.ranks = launch.local_ranks = 1;
   const std::string line = prepare_mpi_environment(launch);
-  BOOST_TEST(line.find("one host, shared memory") != std::string::npos, line);
+  BOOST_TEST(line.find("one host, osc_rdma_priority=90") != std::string::npos, line);
   BOOST_TEST(variable("OMPI_MCA_osc").empty());
 }
 

@@ -49,11 +49,10 @@ class MpiRuntime {
   std::vector<std::string> hosts() const;  ///< per rank; collective at construction
   const LaunchInfo& launch() const;
 
-  /// Ends this process's use of MPI and records `exit_code` for the launcher. Never hangs. Where recovery is
-  /// disabled all ranks live (or the job is being ended), and MPI_Finalize runs. Where it is enabled,
-  /// MPI_Finalize runs if `everybody_alive`, and ends the process with `exit_code` if it takes longer than 10
-  /// s; otherwise it would wait for the dead and is left out. The process must end by std::_Exit or
-  /// std::quick_exit afterwards.
+  /// Ends this process's use of MPI and records `exit_code` for the launcher. MPI_Finalize runs where
+  /// recovery is disabled and everybody lives: mpirun takes any other end for a crash and kills the rest.
+  /// Where recovery is enabled it never runs: with a dead rank in the job it does not return, and neither
+  /// does mpirun. The process must end by std::_Exit afterwards.
   void finish(bool everybody_alive, int exit_code = 0);
 
   /// Ends this process at once, and with it the job where recovery is disabled. For errors that strand the
@@ -80,7 +79,8 @@ class RmaServerFabric {
   std::vector<std::unique_ptr<ServerChannel>>& channels();  ///< one per worker, worker rank 1 first
   /// Lets MPI move data that arrives as messages (TCP); call it in every turn of the server's loop.
   void progress();
-  std::string one_sided_component() const;  ///< as tried at start: "osc/sm", "osc/pt2pt over TCP"
+  std::string one_sided_component()
+      const;  ///< as tried at start: "osc/sm (shared memory)", "osc/pt2pt (messages)"
   /// Frees all windows; collective per pair, so only where everybody is alive and calls it.
   void release();
 
