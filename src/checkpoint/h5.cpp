@@ -290,7 +290,7 @@ std::string Object::get_text(const std::string& name) const {
       0) {  // as h5py writes it, should somebody have corrected a text by hand
     char* text = nullptr;
     if (H5Aread(attribute.get(), type.get(), &text) < 0) context_->failed("read", attribute_path(name));
-    const std::string value = text == nullptr ? "" : text;
+    std::string value = text == nullptr ? "" : text;
     H5free_memory(text);
     return value;
   }
@@ -375,6 +375,9 @@ void File::sync_and_close() {
   } while (error == EINTR);
   if (error != 0 && error != EINVAL && error != EOPNOTSUPP) abandon("reserve space for", error);
   if (H5Fflush(id_.get(), H5F_SCOPE_GLOBAL) < 0) context_->failed("flush", "/");
+  // HDF5 may have found shorter metadata than it first asked for: what was reserved behind its end goes back.
+  if (H5Fget_filesize(id_.get(), &size) < 0) context_->failed("measure", "/");
+  if (::ftruncate(context_->descriptor(), static_cast<off_t>(size)) != 0) abandon("shorten", errno);
   // Delayed allocation and network file systems tell of a full disk or quota only here.
   if (::fsync(context_->descriptor()) != 0) abandon("sync", errno);
   if (H5Fclose(id_.release()) < 0) context_->failed("close", "/");

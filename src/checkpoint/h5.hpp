@@ -69,6 +69,8 @@ class Context {
   ~Context();
   Context(const Context&) = delete;
   Context& operator=(const Context&) = delete;
+  Context(Context&&) = delete;
+  Context& operator=(Context&&) = delete;
   const std::string& file() const { return file_; }
   /// Turns HDF5's descriptor into a sink: a library that can still "write" closes its objects cleanly, where
   /// one that meets the full disk again in each close would leave them open, and crash at exit.

@@ -33,6 +33,10 @@ const std::string kPartSuffix = ".h5.part";
        std::strerror(error));
 }
 
+std::string joined(const std::string& directory, const std::string& name) {
+  return fmt::format("{}/{}", directory, name);
+}
+
 /// Round of "checkpoint-000012.h5"; -1 for every other name.
 long long round_of(const std::string& name) {
   if (name.size() < kPrefix.size() + kSuffix.size() + 6 || name.compare(0, kPrefix.size(), kPrefix) != 0 ||
@@ -78,7 +82,7 @@ void remove_parts(const std::string& directory) {
     const bool part = name.compare(0, kPrefix.size() + 1, "." + kPrefix) == 0 &&
                       name.size() > kPartSuffix.size() &&
                       name.compare(name.size() - kPartSuffix.size(), kPartSuffix.size(), kPartSuffix) == 0;
-    if (part || name == kLatestPart) ::unlink((directory + "/" + name).c_str());
+    if (part || name == kLatestPart) ::unlink(joined(directory, name).c_str());
   }
 }
 
@@ -131,7 +135,7 @@ void remove_old(const std::string& directory, const std::string& newest, std::st
   }
   for (const std::string& name : names) {
     if (name == newest || name == previous) continue;
-    const std::string path = directory + "/" + name;
+    const std::string path = joined(directory, name);
     if (::unlink(path.c_str()) != 0)
       spdlog::warn("old checkpoint '{}' cannot be removed ({})", path, std::strerror(errno));
   }
@@ -146,6 +150,8 @@ class Unfinished {
   }
   Unfinished(const Unfinished&) = delete;
   Unfinished& operator=(const Unfinished&) = delete;
+  Unfinished(Unfinished&&) = delete;
+  Unfinished& operator=(Unfinished&&) = delete;
   void finished() { path_.clear(); }
 
  private:
@@ -162,10 +168,10 @@ std::string write_checkpoint(const std::string& directory, const Checkpoint& che
   check_space(directory, checkpoint);
   const std::string previous = latest_in(directory);
   const std::string name = fmt::format("{}{:06d}{}", kPrefix, checkpoint.state.round, kSuffix);
-  const std::string path = directory + "/" + name;
+  std::string path = joined(directory, name);
   const std::string part =
-      directory + "/." + kPrefix + fmt::format("{:06d}", checkpoint.state.round) + kPartSuffix;
-  const std::string link = directory + "/" + kLatest, link_part = directory + "/" + kLatestPart;
+      joined(directory, fmt::format(".{}{:06d}{}", kPrefix, checkpoint.state.round, kPartSuffix));
+  const std::string link = joined(directory, kLatest), link_part = joined(directory, kLatestPart);
 
   Unfinished part_guard(part), link_guard(link_part);
   {
