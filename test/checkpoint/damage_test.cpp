@@ -39,6 +39,8 @@ class Editor {
   ~Editor() { H5Fclose(file_); }
   Editor(const Editor&) = delete;
   Editor& operator=(const Editor&) = delete;
+  Editor(Editor&&) = delete;
+  Editor& operator=(Editor&&) = delete;
   void set_int(const char* object, const char* name, int value) {
     const hid_t id = H5Oopen(file_, object, H5P_DEFAULT);
     H5Adelete(id, name);

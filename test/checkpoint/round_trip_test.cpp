@@ -1,5 +1,6 @@
 #include <boost/test/unit_test.hpp>
 #include <nlohmann/json.hpp>
+#include <numeric>
 
 #include "checkpoint/sample.hpp"
 #include "cos2p/support/error.hpp"
@@ -115,8 +116,8 @@ BOOST_AUTO_TEST_CASE(inspection_shows_the_run_and_the_masks) {
   Checkpoint checkpoint = make_checkpoint(0);
   checkpoint.clients[0].heads = {UnitSet(4, {0, 3})};
   // 80 neurons in 64 columns: buckets of one or two units, so that the second neuron alone fills its bucket.
-  std::vector<std::int32_t> half;
-  for (std::int32_t i = 0; i < 40; ++i) half.push_back(i);
+  std::vector<std::int32_t> half(40);
+  std::iota(half.begin(), half.end(), 0);
   checkpoint.clients[0].neurons = {UnitSet(80, half)};
   checkpoint.history.evaluations = {{3, 0, 1.0, 0.5, 0.75}, {3, 2, 1.0, 0.25, 0.875}};
   const std::string text = inspect_text(checkpoint, "dir/a.h5");
@@ -126,7 +127,7 @@ BOOST_AUTO_TEST_CASE(inspection_shows_the_run_and_the_masks) {
        {std::string("dir/a.h5"), std::string("0123456789abcdef"), std::string("synthetic"),
         std::string("rounds = 12"), std::string("block_00/attention"),
         std::string("qkv.weight* (4, 3, 4, 16)"), std::string("no update yet"),
-        "block_00 █··█ | " + left + right + " 2/4 heads, 40/80 neurons",
+        fmt::format("block_00 █··█ | {}{} 2/4 heads, 40/80 neurons", left, right),
         std::string("block_01 to block_02 pruned"), std::string("75.00 % (0.5000)"),
         std::string("87.50 % (0.2500)")}) {
     BOOST_TEST_INFO(part);
