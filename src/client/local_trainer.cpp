@@ -177,12 +177,14 @@ bool LocalTrainer::State::train(const ClientTask& task, int index, const Notice&
     // Every kept exit learns from the labels, with the same weight: a shallow client's deepest exit is a shallow exit of others.
     const std::vector<torch::Tensor> logits = resident.model->forward(images.to(device), true);  // per exit (B, K)
     torch::Tensor loss = torch::zeros({}, device), deepest;
+    int exits = 0;
     for (const torch::Tensor& exit : logits) {
+      if (!exit.requires_grad()) continue;  // of a frozen block
       deepest = torch::nn::functional::cross_entropy(exit, labels);
       loss = loss + deepest;
+      ++exits;
     }
-    loss = loss / static_cast<double>(logits.size());
-    loss.backward();
+    (loss / static_cast<double>(exits)).backward();
     if (local.clip_norm > 0) torch::nn::utils::clip_grad_norm_(parameters, local.clip_norm);
     optimizer->step();
     const torch::NoGradGuard no_grad;

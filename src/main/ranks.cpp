@@ -144,7 +144,8 @@ int run_train_ranks(int& argc, char**& argv, const CommandLine& given, const std
   MpiRuntime mpi(argc, argv);
   const bool is_server = mpi.rank() == 0;
   const std::string role = is_server ? "server" : fmt::format("worker {}", mpi.rank());
-  setup_logging(role, "", given.options.quiet);
+  // One rank speaks for all; the workers only where something is wrong.
+  setup_logging(role, "", given.options.quiet || !is_server);
   try {
     if (mpi.size() < 2) {
       fail(ExitCode::usage, "1 rank: a server needs at least one worker, start at least 2 ranks (mpi_launch/local.sh -n 4 -- train ...) or use --transport in-process");

@@ -73,7 +73,7 @@ Aggregator::Aggregator(const SegmentTable& table, ModelStore& store, const Polic
 bool Aggregator::trains(const Trainer& trainer, const Segment& segment) const {
   const Assignment& a = trainer.assignment;
   if (segment.kind == SegmentKind::embedding) return a.frozen_blocks == 0;
-  return segment.block < a.kept_blocks && (segment.block >= a.frozen_blocks || segment.kind == SegmentKind::exit_head);
+  return segment.block < a.kept_blocks && segment.block >= a.frozen_blocks;
 }
 
 double Aggregator::weight_of(const Trainer& trainer) const {

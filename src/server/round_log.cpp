@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdlib>
 #include <cstring>
 
 #include "cos2p/support/clock.hpp"
@@ -13,6 +14,14 @@
 
 namespace cos2p {
 namespace {
+
+/// Whether a person looks at standard output. mpirun gives its ranks a terminal of its own making, so that there the
+/// launcher has to tell.
+bool on_terminal() {
+  const char* told = std::getenv("COS2P_TERMINAL");
+  if (told != nullptr) return std::strcmp(told, "1") == 0;
+  return isatty(STDOUT_FILENO) != 0 && std::getenv("OMPI_COMM_WORLD_SIZE") == nullptr;
+}
 
 std::FILE* open_table(const std::string& path, const char* header) {
   std::FILE* file = std::fopen(path.c_str(), "w");
@@ -26,7 +35,7 @@ std::FILE* open_table(const std::string& path, const char* header) {
 }  // namespace
 
 RoundLog::RoundLog(const std::string& directory, int rounds, bool quiet, const History& history)
-    : rounds_(rounds), quiet_(quiet), terminal_(!quiet && isatty(STDOUT_FILENO) != 0), start_s_(monotonic_seconds()) {
+    : rounds_(rounds), quiet_(quiet), terminal_(!quiet && on_terminal()), start_s_(monotonic_seconds()) {
   metrics_ = open_table(directory + "/metrics.csv",
                         "round,time_s,reports,updates,n_star,segments_merged,segments_total,staleness_mean,staleness_max,dropped,loss,"
                         "utilisation,workers\n");

@@ -1,0 +1,207 @@
+#include <boost/test/unit_test.hpp>
+#include <cmath>
+#include <limits>
+#include <numeric>
+#include <vector>
+
+#include "cos2p/kernels/merge.hpp"
+#include "cos2p/support/random.hpp"
+
+using namespace cos2p;
+
+namespace {
+
+SegmentTable small_table() {
+  ModelOptions options;
+  options.image_height = options.image_width = 8;
+  options.patch = 4;
+  options.dim = 24;
+  options.blocks = 2;
+  options.heads = 4;
+  options.feed_forward = 37;
+  options.validate();
+  return SegmentTable(options);
+}
+
+UnitSet random_units(std::int64_t total, Rng& rng) {
+  std::vector<std::int32_t> kept;
+  for (std::int32_t u = 0; u < total; ++u) {
+    if (rng.uniform() < 0.6) kept.push_back(u);
+  }
+  if (kept.empty() && total > 0) kept.push_back(0);
+  return total > 0 ? UnitSet(total, kept) : UnitSet();
+}
+
+std::vector<float> random_values(std::int64_t count, Rng& rng) {
+  std::vector<float> values(static_cast<std::size_t>(count));
+  for (float& v : values) v = static_cast<float>(rng.normal());
+  return values;
+}
+
+/// Updates of one segment with everything they borrow.
+struct Updates {
+  std::vector<UnitSet> units;
+  std::vector<std::vector<float>> values;
+  std::vector<MergeInput> inputs;
+};
+
+Updates random_updates(const Segment& segment, int count, Rng& rng) {
+  Updates u;
+  for (int i = 0; i < count; ++i) {
+    u.units.push_back(random_units(segment.units, rng));
+    u.values.push_back(random_values(segment.numel_with(u.units.back().size()), rng));
+  }
+  for (int i = 0; i < count; ++i) {
+    const auto k = static_cast<std::size_t>(i);
+    const double weight = quantize_weight(0.01 + 0.99 * rng.uniform());
+    u.inputs.push_back({u.values[k].data(), &u.units[k], weight, quantize_weight(weight * rng.uniform())});
+  }
+  return u;
+}
+
+Anchor random_anchor(const Segment& segment, Rng& rng) {
+  Anchor anchor;
+  for (std::int64_t i = 0; i < segment.units; ++i) anchor.units.push_back(quantize_weight(rng.uniform()));
+  anchor.shared = quantize_weight(rng.uniform());
+  return anchor;
+}
+
+/// The rule as it is written, value by value: the plainest program that can be right.
+std::vector<float> naive_merge(const Segment& segment, const Updates& u, const Anchor& anchor, std::vector<float> values) {
+  for (const TensorSpec& tensor : segment.tensors) {
+    for (std::int64_t i = 0; i < tensor.numel(); ++i) {
+      const std::int64_t unit = tensor.per_unit ? i / tensor.row() : -1;
+      double total = unit >= 0 ? (anchor.units.empty() ? 0 : anchor.units[static_cast<std::size_t>(unit)]) : anchor.shared;
+      double discounted = 0, sum = 0;
+      bool any = false;
+      for (std::size_t k = 0; k < u.inputs.size(); ++k) {
+        std::int64_t offset = 0;  // of the tensor in this update
+        for (const TensorSpec& before : segment.tensors) {
+          if (&before == &tensor) break;
+          offset += before.per_unit ? before.row() * u.units[k].size() : before.numel();
+        }
+        if (unit >= 0) {
+          const auto& kept = u.units[k].kept();
+          const auto found = std::find(kept.begin(), kept.end(), static_cast<std::int32_t>(unit));
+          if (found == kept.end()) continue;
+          offset += (found - kept.begin()) * tensor.row() + i % tensor.row();
+        } else {
+          offset += i;
+        }
+        any = true;
+        total += u.inputs[k].weight;
+        discounted += u.inputs[k].discounted;
+        sum += u.inputs[k].discounted * static_cast<double>(u.values[k][static_cast<std::size_t>(offset)]);
+      }
+      float& value = values[static_cast<std::size_t>(tensor.offset + i)];
+      if (any) value = static_cast<float>((sum + (total - discounted) * static_cast<double>(value)) / total);
+    }
+  }
+  return values;
+}
+
+}  // namespace
+
+BOOST_AUTO_TEST_CASE(merge_equals_the_rule_written_out) {
+  const SegmentTable table = small_table();
+  for (int seed = 0; seed < 20; ++seed) {
+    Rng rng(static_cast<std::uint64_t>(seed));
+    for (const Segment& segment : table) {
+      const Updates updates = random_updates(segment, 1 + seed % 5, rng);
+      const Anchor anchor = seed % 2 == 0 ? Anchor{} : random_anchor(segment, rng);
+      std::vector<float> values = random_values(segment.numel, rng);
+      const std::vector<float> expected = naive_merge(segment, updates, anchor, values);
+      merge_segment(segment, updates.inputs, nullptr, anchor, values, 1 + seed % 3);
+      for (std::size_t i = 0; i < values.size(); ++i) BOOST_REQUIRE_SMALL(values[i] - expected[i], 2e-6F);
+    }
+  }
+}
+
+BOOST_AUTO_TEST_CASE(order_of_arrival_and_folding_do_not_change_a_bit) {
+  const SegmentTable table = small_table();
+  for (int seed = 0; seed < 20; ++seed) {
+    Rng rng(100 + static_cast<std::uint64_t>(seed));
+    for (const Segment& segment : table) {
+      const Updates updates = random_updates(segment, 6, rng);
+      const Anchor anchor = random_anchor(segment, rng);
+      const std::vector<float> before = random_values(segment.numel, rng);
+      std::vector<float> in_order = before, shuffled = before, folded = before;
+      merge_segment(segment, updates.inputs, nullptr, anchor, in_order, 1);
+
+      std::vector<MergeInput> other = updates.inputs;
+      rng.shuffle(other);
+      merge_segment(segment, other, nullptr, anchor, shuffled, 2);
+      BOOST_TEST((in_order == shuffled));
+
+      PartialSums sums;
+      accumulate_segment(segment, {other.data(), 2}, sums, 1);
+      accumulate_segment(segment, {other.data() + 2, 1}, sums, 2);
+      BOOST_TEST(sums.updates == 3);
+      merge_segment(segment, {other.data() + 3, 3}, &sums, anchor, folded, 1);
+      BOOST_TEST((in_order == folded));
+    }
+  }
+}
+
+BOOST_AUTO_TEST_CASE(units_nobody_trained_keep_their_value) {
+  const SegmentTable table = small_table();
+  const Segment& segment = table[table.feed_forward(0)];
+  Rng rng(5);
+  const UnitSet units(segment.units, {3});
+  const std::vector<float> update = random_values(segment.numel_with(1), rng);
+  std::vector<float> values = random_values(segment.numel, rng);
+  const std::vector<float> before = values;
+  merge_segment(segment, std::vector<MergeInput>{{update.data(), &units, 1, 1}}, nullptr, {}, values, 1);
+  for (const TensorSpec& tensor : segment.tensors) {
+    for (std::int64_t i = 0; i < tensor.numel(); ++i) {
+      const bool trained = !tensor.per_unit || i / tensor.row() == 3;
+      const auto at = static_cast<std::size_t>(tensor.offset + i);
+      BOOST_TEST((values[at] == before[at]) == !trained);
+    }
+  }
+}
+
+BOOST_AUTO_TEST_CASE(one_full_weight_update_replaces_the_value) {
+  const SegmentTable table = small_table();
+  Rng rng(9);
+  for (const Segment& segment : table) {
+    const UnitSet all = segment.units > 0 ? UnitSet::all(segment.units) : UnitSet();
+    const std::vector<float> update = random_values(segment.numel, rng);
+    std::vector<float> values(static_cast<std::size_t>(segment.numel), std::numeric_limits<float>::quiet_NaN());
+    merge_segment(segment, std::vector<MergeInput>{{update.data(), &all, 1, 1}}, nullptr, {}, values, 1);
+    for (std::size_t i = 0; i < values.size(); ++i) BOOST_REQUIRE_SMALL(values[i] - update[i], 1e-8F);
+  }
+}
+
+BOOST_AUTO_TEST_CASE(values_that_are_no_numbers_are_found_wherever_they_stand) {
+  for (std::size_t at : {0, 1023, 1024, 4999}) {
+    for (float bad : {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity(), -kValueLimit}) {
+      std::vector<float> values(5000, 1.0F);
+      BOOST_TEST(values_in_range(values));
+      values[at] = bad;
+      BOOST_TEST(!values_in_range(values));
+    }
+  }
+  BOOST_TEST(values_in_range({}));
+}
+
+BOOST_AUTO_TEST_CASE(gather_takes_the_rows_of_the_kept_units) {
+  const SegmentTable table = small_table();
+  Rng rng(11);
+  for (const Segment& segment : table) {
+    const UnitSet units = random_units(segment.units, rng);
+    std::vector<float> full(static_cast<std::size_t>(segment.numel));
+    std::iota(full.begin(), full.end(), 0.0F);
+    std::vector<float> part(static_cast<std::size_t>(segment.numel_with(units.size())));
+    gather_segment(segment, units, full, part);
+    std::size_t next = 0;
+    for (const TensorSpec& tensor : segment.tensors) {
+      for (std::int64_t i = 0; i < tensor.numel(); ++i) {
+        const auto& kept = units.kept();
+        if (tensor.per_unit && std::find(kept.begin(), kept.end(), i / tensor.row()) == kept.end()) continue;
+        BOOST_REQUIRE_EQUAL(part[next++], static_cast<float>(tensor.offset + i));
+      }
+    }
+    BOOST_TEST(next == part.size());
+  }
+}

@@ -1,0 +1,35 @@
+# A worker killed in the middle does not end the run; with all workers gone the server writes a checkpoint and ends with 5.
+source "$(dirname "$0")/lib.sh"
+workers() { pgrep -f "$COS2P_BINARY train .*--output $1" | while read -r pid; do
+  rank=$(tr '\0' '\n' <"/proc/$pid/environ" 2>/dev/null | sed -n 's/^OMPI_COMM_WORLD_RANK=//p')
+  [ -n "$rank" ] && [ "$rank" != 0 ] && [ "$(readlink "/proc/$pid/exe")" = "$(readlink -f "$COS2P_BINARY")" ] && echo "$pid"; done; }
+rounds() { [ "$(wc -l <"$1/metrics.csv" 2>/dev/null || echo 0)" -gt "$2" ]; }
+
+start() { bash "$LAUNCH" -n 4 -- train "${TINY[@]}" --rounds "$2" --output "$1" >"$1.txt" 2>&1 & launcher=$!; }
+
+start one 60
+wait_for 60 rounds one 3 || bad "the run did not start: $(tail -5 one.txt)"
+kill -9 "$(workers one | head -1)"
+wait $launcher
+code=$?
+[ $code -eq 0 ] || bad "the run ended with $code after one worker was killed: $(tail -5 one.txt)"
+grep -q "is gone" one.txt || bad "the loss of a worker was not told"
+grep -q "round   60/60" one.txt || bad "the run did not go on to its end: $(tail -5 one.txt)"
+expect 0 '"accuracy"' "$COS2P_BINARY" evaluate one/latest --dataset synthetic --json
+
+start all 100000
+wait_for 60 rounds all 3 || bad "the run did not start: $(tail -5 all.txt)"
+workers all | xargs kill -9
+wait $launcher
+code=$?
+[ $code -eq 5 ] || bad "with all workers gone the run ended with $code instead of 5: $(tail -5 all.txt)"
+grep -q "no workers are left" all.txt || bad "it was not said that no workers are left"
+expect 0 "block_00" "$COS2P_BINARY" inspect all/latest
+
+# The whole job killed: the last checkpoint stands, and a new job goes on from it.
+start job 100000
+wait_for 60 rounds job 3 || bad "the run did not start: $(tail -5 job.txt)"
+pkill -9 -f "$COS2P_BINARY train .*--output job"
+wait $launcher
+expect 0 "checkpoint:" bash "$LAUNCH" -n 4 -- train --resume job --rounds "$(($("$COS2P_BINARY" inspect job --json >j.json; json j.json round) + 3))"
+finish

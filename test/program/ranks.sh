@@ -1,0 +1,20 @@
+# A server and three unequal workers as processes: train, look at what it wrote, resume, evaluate; several clients per rank.
+source "$(dirname "$0")/lib.sh"
+expect 0 "test accuracy of the full model" bash "$LAUNCH" -n 4 -- train "${TINY[@]}" --rounds 3 --output run
+for word in "ranks      4" "one-sided through" "BLAS" "threads per rank" "round    3/3"; do grep -q "$word" out.txt || bad "the start block lacks '$word'"; done
+for file in metrics.csv clients.csv evaluations.csv run.log options.toml latest; do [ -s run/$file ] || bad "run/$file is missing or empty"; done
+[ "$(wc -l <run/metrics.csv)" -eq 4 ] || bad "metrics.csv has not one line a round"
+"$COS2P_BINARY" inspect run/latest --json >inspect.json || bad "inspect --json failed"
+"$COS2P_BINARY" evaluate run/latest --dataset synthetic --synthetic-test 100 --json >evaluate.json || bad "evaluate --json failed"
+accuracy=$(json evaluate.json accuracy)
+[ "$(json evaluate.json exits.-1.accuracy)" = "$accuracy" ] || bad "the accuracy is not that of the deepest exit"
+expect 0 "block_02/feed_forward" "$COS2P_BINARY" inspect run/latest
+expect 0 "round    5/5" bash "$LAUNCH" -n 4 -- train --resume run --rounds 5
+[ "$(wc -l <run/metrics.csv)" -eq 6 ] || bad "the resumed run lost the history"
+[ "$(ls run/*.h5 | wc -l)" -eq 2 ] || bad "not two checkpoints are kept: $(ls run)"
+for policy in sync async; do
+  expect 0 "round    2/2" bash "$LAUNCH" -n 3 -- train "${TINY[@]}" --rounds 2 --clients 5 --policy $policy --output "many-$policy"
+done
+expect 2 "already has 5 rounds" bash "$LAUNCH" -n 4 -- train --resume run
+expect 4 "number of clients" bash "$LAUNCH" -n 4 -- train --resume run --rounds 9 --clients 7
+finish

@@ -1,0 +1,25 @@
+# Ctrl-C and SIGTERM end a run with a checkpoint and exit 0; a second one ends it at once, the last checkpoint intact.
+source "$(dirname "$0")/lib.sh"
+rounds() { [ "$(wc -l <"$1/metrics.csv" 2>/dev/null || echo 0)" -gt "$2" ]; }
+for signal in INT TERM; do
+  set -m  # job control: in a script, background jobs would otherwise ignore SIGINT
+  bash "$LAUNCH" -n 3 -- train "${TINY[@]}" --rounds 100000 --output "$signal" >"$signal.txt" 2>&1 &
+  launcher=$!
+  set +m
+  wait_for 60 rounds "$signal" 2 || bad "the run did not start: $(tail -5 "$signal.txt")"
+  kill -$signal $launcher
+  before=$SECONDS
+  wait $launcher
+  code=$?
+  [ $code -eq 0 ] || bad "SIG$signal: exit code $code instead of 0: $(tail -5 "$signal.txt")"
+  [ $((SECONDS - before)) -le 30 ] || bad "SIG$signal took $((SECONDS - before)) s"
+  grep -q "stopped on request" "$signal.txt" || bad "SIG$signal: it was not said that the run stopped: $(tail -5 "$signal.txt")"
+  expect 0 "block_00" "$COS2P_BINARY" inspect "$signal/latest"
+done
+"$COS2P_BINARY" train --transport in-process "${TINY[@]}" --rounds 100000 --output alone >alone.txt 2>&1 &
+pid=$!
+wait_for 60 rounds alone 2 || bad "the in-process run did not start: $(tail -5 alone.txt)"
+kill -TERM $pid
+wait $pid || bad "SIGTERM to an in-process run: exit code $? instead of 0"
+expect 0 "block_00" "$COS2P_BINARY" inspect alone/latest
+finish

@@ -1,0 +1,152 @@
+#include "cos2p/server/aggregator.hpp"
+
+#include <boost/test/unit_test.hpp>
+#include <limits>
+
+#include "server/updates.hpp"
+
+using namespace cos2p;
+using namespace cos2p::test;
+
+namespace {
+
+struct Fixture {
+  SegmentTable table = tiny_table();
+  ModelStore store{table};
+  std::string reason;
+  Fixture() { zero(store, table); }
+
+  std::vector<Trainer> trainers(int count) const {
+    std::vector<Trainer> result;
+    for (int c = 0; c < count; ++c) result.push_back({100.0 * (c + 1), full_assignment(table.options()), true});
+    return result;
+  }
+  const Segment& attention() const { return table[table.attention(0)]; }
+  float value() const { return store.values(table.attention(0))[0]; }
+};
+
+}  // namespace
+
+BOOST_FIXTURE_TEST_SUITE(aggregator, Fixture)
+
+BOOST_AUTO_TEST_CASE(sync_waits_for_all_trainers_and_takes_their_weighted_mean) {
+  Aggregator a(table, store, policy_of(PolicyKind::sync), trainers(3), 1);
+  for (int c = 0; c < 3; ++c) {
+    BOOST_TEST(a.merge_ready(0).empty());
+    BOOST_TEST((a.add(constant_update(attention(), c, 0, 0, static_cast<float>(c)), 0, reason) == UpdateVerdict::accepted));
+  }
+  const auto merges = a.merge_ready(0);
+  BOOST_REQUIRE(merges.size() == 1U);
+  BOOST_TEST(merges[0].updates == 3);
+  BOOST_TEST(merges[0].version == 1U);
+  BOOST_TEST(value() == (0 * 100 + 1 * 200 + 2 * 300) / 600.0F, boost::test_tools::tolerance(1e-5F));
+  BOOST_TEST(a.records()[static_cast<std::size_t>(attention().id.value())].trainers == 3);
+}
+
+BOOST_AUTO_TEST_CASE(uniform_weighting_counts_every_client_the_same) {
+  PolicyOptions policy = policy_of(PolicyKind::sync);
+  policy.weighting = WeightingKind::uniform;
+  Aggregator a(table, store, policy, trainers(2), 1);
+  a.add(constant_update(attention(), 0, 0, 0, 1), 0, reason);
+  a.add(constant_update(attention(), 1, 0, 0, 4), 0, reason);
+  a.merge_ready(0);
+  BOOST_TEST(value() == 2.5F);
+}
+
+BOOST_AUTO_TEST_CASE(semi_async_merges_at_the_minimum_or_at_the_deadline) {
+  PolicyOptions policy = policy_of(PolicyKind::semi_async);
+  policy.min_updates = 2;
+  policy.deadline_s = 10;
+  Aggregator a(table, store, policy, trainers(3), 1);
+  a.add(constant_update(attention(), 0, 0, 0, 1), 5, reason);
+  BOOST_TEST(a.open_since_s() == 5);
+  BOOST_TEST(a.merge_ready(14.9).empty());
+  BOOST_TEST(a.merge_ready(15).size() == 1U);
+  a.add(constant_update(attention(), 1, 0, 1, 1), 16, reason);
+  BOOST_TEST(a.merge_ready(16).empty());
+  a.add(constant_update(attention(), 2, 0, 1, 1), 16, reason);
+  BOOST_TEST(a.merge_ready(16).size() == 1U);
+}
+
+BOOST_AUTO_TEST_CASE(absent_trainers_hold_the_present_value_where_asked) {
+  PolicyOptions policy = policy_of(PolicyKind::async);
+  policy.normalize = NormalizeKind::trainers;
+  policy.weighting = WeightingKind::uniform;
+  Aggregator a(table, store, policy, trainers(4), 1);
+  a.add(constant_update(attention(), 0, 0, 0, 1), 0, reason);
+  BOOST_TEST(a.merge_ready(0).size() == 1U);
+  BOOST_TEST(value() == 0.25F);
+}
+
+BOOST_AUTO_TEST_CASE(a_stale_update_moves_the_value_less_and_past_the_bound_not_at_all) {
+  PolicyOptions policy = policy_of(PolicyKind::async);
+  policy.discount = DiscountKind::polynomial;
+  policy.discount_a = 1;
+  policy.staleness_bound = 1;
+  Aggregator a(table, store, policy, trainers(2), 1);
+  a.add(constant_update(attention(), 0, 0, 0, 0), 0, reason);
+  a.merge_ready(0);
+  a.add(constant_update(attention(), 1, 0, 0, 1), 0, reason);  // one version old: counts half
+  const auto merges = a.merge_ready(0);
+  BOOST_REQUIRE(merges.size() == 1U);
+  BOOST_TEST(merges[0].staleness[0] == 1);
+  BOOST_TEST(value() == 0.5F);
+  BOOST_TEST((a.add(constant_update(attention(), 0, 1, 0, 1), 0, reason) == UpdateVerdict::stale));
+  BOOST_TEST(reason.find("2 versions old (bound 1)") != std::string::npos);
+}
+
+BOOST_AUTO_TEST_CASE(bad_updates_are_dropped_and_named) {
+  Aggregator a(table, store, policy_of(PolicyKind::async), trainers(2), 1);
+  const float nan = std::numeric_limits<float>::quiet_NaN(), infinity = std::numeric_limits<float>::infinity();
+  BOOST_TEST((a.add(constant_update(attention(), 0, 0, 0, nan), 0, reason) == UpdateVerdict::not_finite));
+  BOOST_TEST(reason.find("block_00/attention") != std::string::npos);
+  BOOST_TEST((a.add(constant_update(attention(), 0, 0, 0, infinity), 0, reason) == UpdateVerdict::not_finite));
+  BOOST_TEST((a.add(constant_update(attention(), 0, 0, 7, 1), 0, reason) == UpdateVerdict::malformed));  // from the future
+  BOOST_TEST((a.add(constant_update(attention(), 9, 0, 0, 1), 0, reason) == UpdateVerdict::malformed));  // nobody
+  Message unknown = constant_update(attention(), 0, 0, 0, 1);
+  unknown.header.segment = 1000;
+  BOOST_TEST((a.add(std::move(unknown), 0, reason) == UpdateVerdict::malformed));
+  Message wrong_size = constant_update(attention(), 0, 0, 0, 1);
+  wrong_size.header.body_bytes -= 4;
+  BOOST_TEST((a.add(std::move(wrong_size), 0, reason) == UpdateVerdict::malformed));
+  Message wrong_bitmap = constant_update(attention(), 0, 0, 0, 1);
+  wrong_bitmap.body.data()[0] = std::byte{0xff};
+  BOOST_TEST((a.add(std::move(wrong_bitmap), 0, reason) == UpdateVerdict::malformed));
+  BOOST_TEST(a.merge_ready(0).empty());
+  BOOST_TEST(value() == 0);
+  BOOST_TEST((a.add(constant_update(attention(), 0, 0, 0, 1), 0, reason) == UpdateVerdict::accepted));
+  BOOST_TEST((a.add(constant_update(attention(), 0, 0, 0, 1), 0, reason) == UpdateVerdict::duplicate));
+}
+
+BOOST_AUTO_TEST_CASE(a_client_cannot_write_what_its_plan_does_not_train) {
+  auto fleet = trainers(1);
+  fleet[0].assignment.kept_blocks = 1;
+  Aggregator a(table, store, policy_of(PolicyKind::async), fleet, 1);
+  BOOST_TEST((a.add(constant_update(table[table.attention(1)], 0, 0, 0, 1), 0, reason) == UpdateVerdict::malformed));
+  BOOST_TEST(reason.find("does not train block_01/attention") != std::string::npos);
+}
+
+BOOST_AUTO_TEST_CASE(a_client_that_goes_is_no_longer_waited_for) {
+  Aggregator a(table, store, policy_of(PolicyKind::sync), trainers(2), 1);
+  a.add(constant_update(attention(), 0, 0, 0, 3), 0, reason);
+  BOOST_TEST(a.merge_ready(0).empty());
+  a.set_active(ClientId(1), false);
+  BOOST_TEST(a.merge_ready(0).size() == 1U);
+  BOOST_TEST(value() == 3);
+}
+
+BOOST_AUTO_TEST_CASE(folding_under_memory_pressure_changes_nothing) {
+  Aggregator a(table, store, policy_of(PolicyKind::sync), trainers(3), 1);
+  a.add(constant_update(attention(), 2, 0, 0, 2), 0, reason);
+  a.fold_largest();
+  a.add(constant_update(attention(), 1, 0, 0, 1), 0, reason);
+  a.fold_largest();
+  a.fold_largest();  // nothing left to fold
+  a.add(constant_update(attention(), 0, 0, 0, 0), 0, reason);
+  const auto merges = a.merge_ready(0);
+  BOOST_REQUIRE(merges.size() == 1U);
+  BOOST_TEST(merges[0].updates == 3);
+  BOOST_TEST(value() == (1 * 200 + 2 * 300) / 600.0F, boost::test_tools::tolerance(1e-5F));
+}
+
+BOOST_AUTO_TEST_SUITE_END()

@@ -1,0 +1,127 @@
+#include "cos2p/server/server_core.hpp"
+
+#include <boost/test/unit_test.hpp>
+
+#include "server/updates.hpp"
+
+using namespace cos2p;
+using namespace cos2p::test;
+
+namespace {
+
+struct Run {
+  SegmentTable table = tiny_table();
+  ModelStore store{table};
+  ServerCore core;
+  std::vector<RoundRow> closed;
+  int dropped = 0;
+
+  Run(const PolicyOptions& policy, int clients, int rounds) : core(table, store, setup(table, policy, clients, rounds)) {
+    zero(store, table);
+    core.on_round_closed = [this](const RoundRow& row) { closed.push_back(row); };
+    core.on_dropped = [this](const MessageHeader&, UpdateVerdict, const std::string&) { ++dropped; };
+  }
+  static ServerCore::Setup setup(const SegmentTable& table, const PolicyOptions& policy, int clients, int rounds) {
+    ServerCore::Setup setup;
+    setup.policy = policy;
+    setup.rounds = rounds;
+    for (int c = 0; c < clients; ++c) {
+      ClientRecord record;
+      record.samples = 100;
+      record.assignment = full_assignment(table.options());
+      setup.clients.push_back(record);
+    }
+    return setup;
+  }
+  void local_round(int client, int index, float value, double now_s) {
+    for (const Segment& segment : table) core.handle(constant_update(segment, client, index, store.version(segment.id), value), now_s);
+    core.handle(round_report(client, index, 100, 0.5 + client), now_s);
+  }
+};
+
+}  // namespace
+
+BOOST_AUTO_TEST_CASE(a_sync_round_closes_when_everybody_reported) {
+  Run run(policy_of(PolicyKind::sync), 3, 2);
+  run.local_round(0, 0, 1, 1);
+  run.local_round(1, 0, 2, 2);
+  BOOST_TEST(run.closed.empty());
+  run.local_round(2, 0, 3, 3);
+  BOOST_REQUIRE(run.closed.size() == 1U);
+  const RoundRow& row = run.closed[0];
+  BOOST_TEST(row.round == 1);
+  BOOST_TEST(row.reports == 3);
+  BOOST_TEST(row.n_star == 3);
+  BOOST_TEST(row.segments_merged == run.table.size());
+  BOOST_TEST(row.segments_total == run.table.size());
+  BOOST_TEST(row.updates == 3 * run.table.size());
+  BOOST_TEST(row.loss == 1.5, boost::test_tools::tolerance(1e-9));
+  BOOST_TEST(row.utilisation == 0.75, boost::test_tools::tolerance(1e-9));
+  BOOST_TEST(!run.core.finished());
+  for (int c = 0; c < 3; ++c) run.local_round(c, 1, 1, 4);
+  BOOST_TEST(run.core.finished());
+}
+
+BOOST_AUTO_TEST_CASE(a_semi_async_round_does_not_wait_for_the_slowest) {
+  PolicyOptions policy = policy_of(PolicyKind::semi_async);
+  policy.min_updates = 2;
+  policy.deadline_s = 10;
+  Run run(policy, 3, 5);
+  run.local_round(0, 0, 1, 1);
+  run.local_round(1, 0, 1, 2);
+  BOOST_REQUIRE(run.closed.size() == 1U);
+  BOOST_TEST(run.closed[0].n_star == 2);
+  run.local_round(0, 1, 1, 3);
+  BOOST_TEST(run.core.next_deadline_s() == 13);
+  run.core.tick(12.9);
+  BOOST_TEST(run.closed.size() == 1U);
+  run.core.tick(13);
+  BOOST_TEST(run.closed.size() == 2U);
+  BOOST_TEST(run.closed[1].n_star == 1);
+}
+
+BOOST_AUTO_TEST_CASE(a_lost_client_closes_the_round_that_waited_for_it) {
+  Run run(policy_of(PolicyKind::sync), 2, 5);
+  run.local_round(0, 0, 1, 1);
+  BOOST_TEST(run.closed.empty());
+  run.core.set_active(ClientId(1), false, 2);
+  BOOST_TEST(run.closed.size() == 1U);
+}
+
+BOOST_AUTO_TEST_CASE(reports_that_come_twice_or_from_nobody_are_dropped) {
+  Run run(policy_of(PolicyKind::async), 1, 9);
+  run.local_round(0, 0, 1, 1);
+  run.core.handle(round_report(0, 0, 1, 1), 1);
+  run.core.handle(round_report(5, 0, 1, 1), 1);
+  BOOST_TEST(run.dropped == 2);
+  BOOST_TEST(run.closed.size() == 1U);
+}
+
+BOOST_AUTO_TEST_CASE(a_restored_core_continues_in_the_middle_of_a_round_to_the_same_bits) {
+  PolicyOptions policy = policy_of(PolicyKind::semi_async);
+  policy.min_updates = 3;
+  policy.deadline_s = 0;
+  policy.normalize = NormalizeKind::trainers;
+  Run whole(policy, 3, 4), before(policy, 3, 4), after(policy, 3, 4);
+  for (Run* run : {&whole, &before}) {
+    for (int c = 0; c < 3; ++c) run->local_round(c, 0, 0.1F * static_cast<float>(c), 1);
+    run->local_round(1, 1, 0.7F, 2);
+    run->core.handle(constant_update(run->table[run->table.attention(1)], 0, 1, 1, 0.3F), 3);
+  }
+  const Checkpoint checkpoint = before.core.snapshot(3);
+  BOOST_TEST(checkpoint.state.pending.size() == static_cast<std::size_t>(before.table.size()) + 1);
+  after.core.restore(checkpoint);
+  for (Run* run : {&whole, &after}) {
+    for (const Segment& segment : run->table) {
+      if (segment.id != run->table.attention(1)) run->core.handle(constant_update(segment, 0, 1, 1, 0.3F), 4);
+    }
+    run->core.handle(round_report(0, 1, 100, 1), 4);
+    run->local_round(2, 1, -0.2F, 5);
+  }
+  BOOST_TEST(after.core.round() == 2);
+  const Checkpoint a = whole.core.snapshot(6), b = after.core.snapshot(6);
+  BOOST_TEST((a.values == b.values));
+  BOOST_REQUIRE(a.history.rounds.size() == b.history.rounds.size());
+  BOOST_TEST(a.history.rounds.back().n_star == b.history.rounds.back().n_star);
+  BOOST_TEST(a.history.rounds.back().loss == b.history.rounds.back().loss);
+}
