@@ -65,10 +65,11 @@ fi
 
 echo "== Training: one server, three workers with the full model, half and a quarter of its memory =="
 start=$SECONDS
-"$here/local.sh" --ranks 4 -- train --dataset synthetic --partition dirichlet --dirichlet-alpha 1 --budgets 1,0.5,0.25 \
-  --policy semi-async --rounds 12 --seed 1 --output "$output"
+"$here/local.sh" --ranks 4 -- train --dataset synthetic --partition iid --budgets 1,0.5,0.25 --policy semi-async \
+  --optimizer adamw --learning-rate 0.002 --rounds 30 --evaluate-every 5 --seed 1 --output "$output"
+seconds=$((SECONDS - start))
 echo
-echo "== Result after $((SECONDS - start)) s of training =="
+echo "== After $seconds s of training: the checkpoint, read back =="
 "$root/build/release/src/main/cos2p" evaluate "$output/latest" --dataset synthetic
 echo "checkpoint: $(readlink -f "$output/latest")"
 echo "look inside: build/release/src/main/cos2p inspect $output/latest"
