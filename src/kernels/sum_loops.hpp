@@ -4,10 +4,14 @@
 
 namespace cos2p::detail {
 
-/// sums[i] += round(x[i] * step), where `step` is a weight times kValueSteps.
-void add_fixed_point(double* sums, const float* x, double step, std::int64_t count);
-/// values[i] = sums[i] * scale + keep * values[i]; without reading values where keep is 0.
-void finish(float* values, const double* sums, double scale, double keep, std::int64_t count);
+/// Sources that add_fixed_point() takes at a time.
+inline constexpr int kSources = 4;
+
+/// sums[i] += sum over k < sources of round(x[k][i] * step[k]), where `step` is a weight times kValueSteps.
+/// 1 <= sources <= kSources; |x * step| < 2^51.
+void add_fixed_point(std::int64_t* sums, const float* const* x, const double* step, int sources, std::int64_t count);
+/// values[i] = sums[i] * scale + keep * values[i]; without reading values where keep is 0. |sums[i]| <= 2^53.
+void finish(float* values, const std::int64_t* sums, double scale, double keep, std::int64_t count);
 /// Any |x[i]| at or above limit, or NaN.
 bool any_out_of_range(const float* x, std::int64_t count, float limit);
 

@@ -10,15 +10,11 @@
 namespace cos2p {
 namespace {
 
-bool trains(const Segment& segment, const Assignment& a) {
-  return segment.block < a.kept_blocks && (a.frozen_blocks == 0 || segment.block >= a.frozen_blocks);
-}
-
 std::vector<int> count_trainers(const SegmentTable& table, const std::vector<Assignment>& assignments) {
   std::vector<int> trainers;
   for (const Segment& segment : table) {
     trainers.push_back(static_cast<int>(std::count_if(
-        assignments.begin(), assignments.end(), [&](const Assignment& a) { return trains(segment, a); })));
+        assignments.begin(), assignments.end(), [&](const Assignment& a) { return trains(a, segment); })));
   }
   return trainers;
 }

@@ -27,12 +27,19 @@ bool starts_like_a_size(const std::string& text) {
   return !text.empty() && (std::string("0123456789.+-").find(text[0]) != std::string::npos);
 }
 
+bool fits(const SegmentTable& table, const Assignment& assignment, const TrainingShape& training,
+          const ClientBudget& budget) {
+  const PlanCost cost = estimate_cost(table, assignment, training);
+  return cost.memory.total() <= budget.memory && cost.parameters <= budget.parameters;
+}
+
 /// The submodels of one balance, from the smallest (step 1) to the largest (step steps()); cost grows with
 /// the step.
 class Ladder {
  public:
-  Ladder(const SegmentTable& table, BalanceKind balance, int frozen_blocks)
-      : table_(table), balance_(balance), frozen_(frozen_blocks) {}
+  /// `most_blocks`: no submodel is deeper.
+  Ladder(const SegmentTable& table, BalanceKind balance, int frozen_blocks, int most_blocks)
+      : table_(table), balance_(balance), frozen_(frozen_blocks), most_blocks_(most_blocks) {}
 
   int steps() const {
     const ModelOptions& m = table_.options();
@@ -42,8 +49,9 @@ class Ladder {
   Assignment at(int step) const {
     const ModelOptions& m = table_.options();
     const double share = static_cast<double>(step) / steps();
-    Assignment a{m.blocks, frozen_, m.heads, m.feed_forward};
-    if (balance_ != BalanceKind::deep) a.kept_blocks = depth(rounded(share * m.blocks));
+    Assignment a{depth(most_blocks_), frozen_, m.heads, m.feed_forward};
+    if (balance_ != BalanceKind::deep)
+      a.kept_blocks = depth(std::min(most_blocks_, rounded(share * m.blocks)));
     if (balance_ != BalanceKind::wide) {
       a.heads = std::max(1, rounded(share * m.heads));
       a.neurons = std::max(1, rounded(share * m.feed_forward));
@@ -67,8 +75,29 @@ class Ladder {
 
   const SegmentTable& table_;
   BalanceKind balance_;
-  int frozen_;
+  int frozen_, most_blocks_;
 };
+
+[[noreturn]] void refuse_budget(const SegmentTable& table, const TrainingShape& training,
+                                const ClientBudget& budget, BalanceKind balance, const Assignment& smallest) {
+  const PlanCost cost = estimate_cost(table, smallest, training);
+  if (cost.parameters > budget.parameters) {
+    fail(ExitCode::usage,
+         "budget '{}' is too small (the smallest {} submodel has {} parameters, {} more than the {} given), "
+         "give a larger share or choose {}",
+         budget.text, to_string(balance), cost.parameters, cost.parameters - budget.parameters,
+         budget.parameters, balance == BalanceKind::wide ? "another --balance" : "a larger --model");
+  }
+  const std::int64_t least = cost.memory.total();
+  fail(ExitCode::usage,
+       "budget '{}' is too small (the smallest {} submodel needs {} to train with --batch-size {}, {} more "
+       "than the {} given), give more memory, "
+       "lower --batch-size{}",
+       budget.text, to_string(balance), format_bytes(static_cast<double>(least)), training.batch_size,
+       format_bytes(static_cast<double>(least - budget.memory)),
+       format_bytes(static_cast<double>(budget.memory)),
+       balance == BalanceKind::wide ? " or use --balance balanced" : " or choose a smaller --model");
+}
 
 }  // namespace
 
@@ -96,6 +125,18 @@ ClientBudget parse_budget(const std::string& text, const SegmentTable& table, co
   ClientBudget budget;
   budget.text = text;
   budget.device = find_device_profile("cpu");
+  if (text.size() > 1 && text.back() == '%' && is_number(text.substr(0, text.size() - 1))) {
+    const double percent = std::strtod(text.c_str(), nullptr);
+    if (percent <= 0 || percent > 100) {
+      fail(ExitCode::usage,
+           "{} '{}' is no share of the full model's parameters (it must be above 0 % and at most 100 %), "
+           "give for example 50%",
+           option, text);
+    }
+    budget.parameters = std::llround(percent / 100 * static_cast<double>(table.parameters()));
+    budget.memory = memory_of(table, full_assignment(table.options()), training);
+    return budget;
+  }
   const double number = is_number(text) ? std::strtod(text.c_str(), nullptr) : -1.0;
   if (is_number(text) && (number <= 1.0 || text.find('.') != std::string::npos)) {
     if (number <= 0.0 || number > 1.0) {
@@ -129,24 +170,21 @@ Assignment plan_client(const SegmentTable& table, const TrainingShape& training,
          "--frozen-blocks {} leaves nothing to train (the model has {} blocks), freeze between 0 and {}",
          frozen_blocks, blocks, blocks - 1);
   }
-  const Ladder ladder(table, balance, frozen_blocks);
-  const std::int64_t least = memory_of(table, ladder.at(1), training);
-  if (least > budget.memory) {
-    fail(ExitCode::usage,
-         "budget '{}' is too small (the smallest {} submodel needs {} to train with --batch-size {}, {} more "
-         "than the {} "
-         "given), give more memory, lower --batch-size{}",
-         budget.text, to_string(balance), format_bytes(static_cast<double>(least)), training.batch_size,
-         format_bytes(static_cast<double>(least - budget.memory)),
-         format_bytes(static_cast<double>(budget.memory)),
-         balance == BalanceKind::balanced ? " or choose a smaller --model" : " or use --balance balanced");
+  // `deep` gives up a block only where not even the narrowest submodel fits.
+  int most_blocks = blocks;
+  while (balance == BalanceKind::deep && most_blocks > frozen_blocks + 1 &&
+         !fits(table, Ladder(table, balance, frozen_blocks, most_blocks).at(1), training, budget)) {
+    --most_blocks;
   }
-  int fits = 1, too_large = ladder.steps() + 1;
-  while (too_large - fits > 1) {
-    const int middle = (fits + too_large) / 2;
-    (memory_of(table, ladder.at(middle), training) <= budget.memory ? fits : too_large) = middle;
+  const Ladder ladder(table, balance, frozen_blocks, most_blocks);
+  if (!fits(table, ladder.at(1), training, budget))
+    refuse_budget(table, training, budget, balance, ladder.at(1));
+  int fitting = 1, too_large = ladder.steps() + 1;
+  while (too_large - fitting > 1) {
+    const int middle = (fitting + too_large) / 2;
+    (fits(table, ladder.at(middle), training, budget) ? fitting : too_large) = middle;
   }
-  return ladder.at(fits);
+  return ladder.at(fitting);
 }
 
 UnitSet units_by_magnitude(const Segment& segment, Span<const float> values, std::int64_t k) {

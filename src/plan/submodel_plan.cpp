@@ -53,6 +53,11 @@ void check_sets(const std::vector<UnitSet>& sets, int kept_blocks, std::int64_t 
 
 }  // namespace
 
+bool trains(const Assignment& assignment, const Segment& segment) {
+  return segment.block < assignment.kept_blocks &&
+         (assignment.frozen_blocks == 0 || segment.block >= assignment.frozen_blocks);
+}
+
 Assignment full_assignment(const ModelOptions& model) {
   return {model.blocks, 0, model.heads, model.feed_forward};
 }

@@ -70,12 +70,6 @@ Aggregator::Aggregator(const SegmentTable& table, ModelStore& store, const Polic
   contributed_.assign(segments, std::vector<bool>(clients_.size(), false));
 }
 
-bool Aggregator::trains(const Trainer& trainer, const Segment& segment) const {
-  const Assignment& a = trainer.assignment;
-  if (segment.kind == SegmentKind::embedding) return a.frozen_blocks == 0;
-  return segment.block < a.kept_blocks && segment.block >= a.frozen_blocks;
-}
-
 double Aggregator::weight_of(const Trainer& trainer) const {
   if (policy_.weighting == WeightingKind::uniform) return 1;
   return quantize_weight(std::max(trainer.samples / largest_samples_, 1 / kWeightSteps));
@@ -92,7 +86,7 @@ UpdateVerdict Aggregator::check_shape(const MessageHeader& header, std::string& 
   }
   const Segment& segment = table_[SegmentId(header.segment)];
   const ClientState& client = clients_[static_cast<std::size_t>(header.client)];
-  if (!trains(client.trainer, segment)) {
+  if (!trains(client.trainer.assignment, segment)) {
     reason = fmt::format("client {} does not train {}", header.client, segment.name);
     return UpdateVerdict::malformed;
   }
@@ -171,7 +165,7 @@ UpdateVerdict Aggregator::add(Message update, double now_s, std::string& reason)
 
 int Aggregator::active_trainers(SegmentId id) const {
   return static_cast<int>(std::count_if(clients_.begin(), clients_.end(), [&](const ClientState& client) {
-    return client.trainer.active && trains(client.trainer, table_[id]);
+    return client.trainer.active && trains(client.trainer.assignment, table_[id]);
   }));
 }
 
@@ -208,7 +202,7 @@ Anchor Aggregator::anchor(const Segment& segment, const SegmentState& state) con
   result.units.assign(static_cast<std::size_t>(segment.units), 0);
   for (std::size_t c = 0; c < clients_.size(); ++c) {
     const ClientState& client = clients_[c];
-    if (delivered[c] || !client.trainer.active || !trains(client.trainer, segment)) continue;
+    if (delivered[c] || !client.trainer.active || !trains(client.trainer.assignment, segment)) continue;
     const double weight = weight_of(client.trainer);
     result.shared += weight;
     const UnitSet& units = client.segment_units[static_cast<std::size_t>(segment.id.value())];
@@ -247,7 +241,11 @@ SegmentMerge Aggregator::merge(SegmentId id) {
   record.trainers = std::count(contributed.begin(), contributed.end(), true);
   record.last_updates = result.updates;
   record.last_staleness = *std::max_element(result.staleness.begin(), result.staleness.end());
-  state = SegmentState{};
+  state.pending.clear();
+  state.folded_staleness.clear();
+  state.folded_clients.clear();
+  state.sums.clear();
+  state.open_since_s = -1;
   return result;
 }
 
@@ -325,7 +323,7 @@ void Aggregator::restore(const Checkpoint& checkpoint) {
         clients_[c].segment_units[static_cast<std::size_t>(segment.id.value())] = sets[static_cast<std::size_t>(segment.block)];
       }
       // Who contributed is known as a number only; the clients that have delivered rounds and train the segment are the same ones.
-      if (record.rounds > 0 && trains(clients_[c].trainer, segment)) contributed_[static_cast<std::size_t>(segment.id.value())][c] = true;
+      if (record.rounds > 0 && trains(clients_[c].trainer.assignment, segment)) contributed_[static_cast<std::size_t>(segment.id.value())][c] = true;
     }
   }
   for (const PendingUpdate& saved : checkpoint.state.pending) {

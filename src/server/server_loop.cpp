@@ -406,6 +406,7 @@ ServerResult run_server(ServerCore& core, StagingPool& pool, std::vector<std::un
   if (merger.error() != nullptr) std::rethrow_exception(merger.error());
   result.all_workers_left = !members.lost_any() && members.alive() == 0;
   core.set_workers(members.alive());
+  if (!options.final_checkpoint) return result;
   Checkpoint last = core.snapshot(merger.now());
   result.evaluation = evaluate_checkpoint(evaluator, last);
   core.add_evaluation(result.evaluation);

@@ -10,8 +10,8 @@
 namespace cos2p {
 
 /// Sums are taken in fixed point: every weight is a multiple of 2^-20 and at most 1, every product of weight and value is
-/// rounded to a multiple of 2^-30, and a double holds such sums exactly (values below 2^12, up to 2^11 updates: 53 bits). So
-/// the result does not depend on the order in which updates arrive or are added, and a replay gives the same bits.
+/// rounded to a multiple of 2^-30 and added as an integer (values below 2^12, up to 2^11 updates: 53 bits). So the result does
+/// not depend on the order in which updates arrive or are added, and a replay gives the same bits.
 inline constexpr double kWeightSteps = 0x1p20;
 inline constexpr double kValueSteps = 0x1p30;
 inline constexpr float kValueLimit = 4096.0F;   ///< |value| at or above it is refused (a diverged update)
@@ -30,11 +30,16 @@ struct MergeInput {
 
 /// Sums of updates that are no longer held: full layout, in fixed point.
 struct PartialSums {
-  std::vector<double> values;                     ///< per value of the full segment
+  std::vector<std::int64_t> values;               ///< per value of the full segment
   std::vector<double> unit_weight, unit_discounted;  ///< per unit
   double shared_weight = 0, shared_discounted = 0;   ///< of tensors without units
   std::int64_t updates = 0;
   bool empty() const { return updates == 0; }
+  /// Forgets the sums and keeps their memory: the next merge of the segment needs as much again.
+  void clear() {
+    updates = 0;
+    shared_weight = shared_discounted = 0;
+  }
 };
 
 /// Weight that stands for the present value, per unit and for shared tensors: that of trainers which have not delivered.
@@ -48,7 +53,7 @@ struct Anchor {
 void merge_segment(const Segment& segment, Span<const MergeInput> inputs, const PartialSums* sums, const Anchor& anchor,
                    Span<float> values, int threads);
 
-/// Adds the inputs to `sums`, which is sized on first use.
+/// Adds the inputs to `sums`, which is sized on first use and starts from zero where it is empty.
 void accumulate_segment(const Segment& segment, Span<const MergeInput> inputs, PartialSums& sums, int threads);
 
 /// True where every value is finite and below kValueLimit.

@@ -9,11 +9,12 @@
 
 namespace cos2p {
 
-/// What one client may use. Exactly one of the three ways to say it, as written on the command line.
+/// What one client may use. As written on the command line: a share, bytes, or a device.
 struct ClientBudget {
-  std::string text;         ///< as the user wrote it: "0.5", "2GiB" or "orin-nano"
-  std::int64_t memory = 0;  ///< bytes that a training step may take
-  DeviceProfile device;     ///< speed and link for time predictions ("cpu" where only memory was given)
+  std::string text;                     ///< as the user wrote it: "0.5", "2GiB" or "orin-nano"
+  std::int64_t memory = 0;              ///< bytes that a training step may take
+  std::int64_t parameters = INT64_MAX;  ///< that the submodel may have
+  DeviceProfile device;  ///< speed and link for time predictions ("cpu" where only memory was given)
 };
 
 /// "0.5" = that share (at most 1) of the full model's predicted training memory; "2GiB" = bytes; "orin-nano"
@@ -22,8 +23,8 @@ struct ClientBudget {
 ClientBudget parse_budget(const std::string& text, const SegmentTable& table, const TrainingShape& training,
                           const std::string& option);
 
-/// How depth and width share a budget. `balanced` shrinks both alike; `deep` keeps all blocks and narrows;
-/// `wide` keeps all units and drops blocks.
+/// How depth and width share a budget. `balanced` shrinks both alike; `deep` narrows first, and drops blocks
+/// only where the narrowest does not fit; `wide` keeps all units and drops blocks.
 enum class BalanceKind { balanced, deep, wide };
 std::string to_string(BalanceKind kind);
 BalanceKind parse_balance_kind(const std::string& text);

@@ -21,6 +21,8 @@ struct Assignment {
   }
 };
 Assignment full_assignment(const ModelOptions& model);
+/// Whether a client with this assignment trains (and pushes) the segment.
+bool trains(const Assignment& assignment, const Segment& segment);
 /// Throws Error(usage) for windows and widths that do not fit the model: the deepest kept block must have an
 /// exit.
 void check_assignment(const SegmentTable& table, const Assignment& assignment);

@@ -87,7 +87,6 @@ class Aggregator {
     std::vector<UnitSet> segment_units;     ///< per segment, as last seen
   };
   UpdateVerdict check_age(const MessageHeader& header, std::string& reason) const;
-  bool trains(const Trainer& trainer, const Segment& segment) const;
   double weight_of(const Trainer& trainer) const;
   Anchor anchor(const Segment& segment, const SegmentState& state) const;
   SegmentMerge merge(SegmentId id);

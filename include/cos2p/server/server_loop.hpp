@@ -16,6 +16,7 @@ namespace cos2p {
 struct ServerLoopOptions {
   std::string output;
   int evaluate_every = 1, checkpoint_every = 1;   ///< rounds; 0 = only at the end
+  bool final_checkpoint = true;                   ///< evaluate and write a checkpoint at the end
   double worker_timeout_s = 60;                   ///< a worker counts as gone when its heartbeat stands still for so long
   double farewell_s = 20;                         ///< how long the end of a run waits for workers to leave
   double time_offset_s = 0;                       ///< seconds of the run before a resume
