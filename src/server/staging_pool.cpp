@@ -1,6 +1,8 @@
 #include "cos2p/server/staging_pool.hpp"
 
-#include <cstdlib>
+#include <sys/mman.h>
+
+#include <iterator>
 #include <new>
 
 namespace cos2p {
@@ -11,18 +13,26 @@ std::size_t rounded(std::size_t bytes) {
   return (bytes + kUnit - 1) / kUnit * kUnit + (bytes == 0 ? kUnit : 0);
 }
 
+// Straight from the system: malloc would keep what is given back, in pieces that fit nothing.
+std::byte* map(std::size_t bytes) {
+  void* data = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (data == MAP_FAILED) throw std::bad_alloc();
+  return static_cast<std::byte*>(data);
+}
+
 }  // namespace
 
 StagingPool::~StagingPool() {
-  for (auto& [capacity, data] : free_) std::free(data);
+  for (auto& [capacity, data] : free_) munmap(data, capacity);
 }
 
 std::optional<Buffer> StagingPool::acquire(std::size_t bytes) {
-  const std::size_t capacity = rounded(bytes);
+  std::size_t capacity = rounded(bytes);
   const std::lock_guard<std::mutex> lock(mutex_);
-  auto found = free_.find(capacity);
+  auto found = free_.lower_bound(capacity);
   std::byte* data = nullptr;
-  if (found != free_.end()) {
+  if (found != free_.end() && found->first <= 2 * capacity) {  // a little too large is better than fresh memory
+    capacity = found->first;
     data = found->second;
     free_.erase(found);
   } else {
@@ -30,12 +40,11 @@ std::optional<Buffer> StagingPool::acquire(std::size_t bytes) {
     while (reserved_ + capacity > limit_ && !free_.empty()) {
       auto largest = std::prev(free_.end());
       reserved_ -= largest->first;
-      std::free(largest->second);
+      munmap(largest->second, largest->first);
       free_.erase(largest);
     }
     if (reserved_ + capacity > limit_) return std::nullopt;
-    data = static_cast<std::byte*>(std::aligned_alloc(4096, capacity));
-    if (data == nullptr) throw std::bad_alloc();
+    data = map(capacity);
     reserved_ += capacity;
   }
   in_use_ += capacity;

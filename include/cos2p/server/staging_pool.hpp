@@ -20,7 +20,7 @@ class StagingPool {
   StagingPool(const StagingPool&) = delete;
   StagingPool& operator=(const StagingPool&) = delete;
 
-  /// A buffer of exactly `bytes` usable bytes (64-byte aligned), or nothing while the limit is reached.
+  /// A buffer of exactly `bytes` usable bytes (page-aligned), or nothing while the limit is reached.
   std::optional<Buffer> acquire(std::size_t bytes);
   std::size_t limit() const { return limit_; }
   /// Bytes handed out at present, and reserved at most so far.
