@@ -39,6 +39,8 @@ fi
 unset OPENBLAS_L2_SIZE
 if [[ $coretype == auto ]]; then unset OPENBLAS_CORETYPE; else export OPENBLAS_CORETYPE=$coretype; fi
 export OMP_NUM_THREADS=$threads
+# Where other programs run as well, a thread that spins while its partner waits for a core would be timed instead.
+export GOMP_SPINCOUNT=${GOMP_SPINCOUNT:-10000}
 echo "kernels=$coretype threads=$threads rounds=$rounds load=$(cut -d' ' -f1 /proc/loadavg)"
 
 results=$(mktemp)
@@ -55,14 +57,17 @@ awk '
     return n % 2 ? values[(n + 1) / 2] : (values[n / 2] + values[n / 2 + 1]) / 2
   }
   { split("", field); for (i = 2; i <= NF; ++i) { split($i, pair, "="); field[pair[1]] = pair[2] } }
-  $1 == "eager" { eager = field["images_per_s"]; eager_peak = field["peak_mib"] }
-  $1 == "full" { ++n; full = field["step_ms"]; peak = field["peak_mib"]; speed[n] = field["images_per_s"] / eager }
+  function keep_best(name, value) { if (!(name in best) || value < best[name]) best[name] = value }
+  { keep_best($1, field["best_ms"]) }
+  $1 == "eager" { eager = field["step_ms"] }
+  $1 == "full" { ++n; full = field["step_ms"]; peak = field["peak_mib"]; speed[n] = eager / full }
   $1 == "half-units" { units[n] = field["step_ms"] / full; memory = field["peak_mib"] / peak }
   $1 == "half-frozen" { frozen[n] = field["step_ms"] / full; frozen_memory = field["peak_mib"] / peak }
   END {
-    printf "full / eager, images/s:            %.2f   (at least 1.00)\n", median(speed, n)
-    printf "half of the units / full, time:    %.2f   (at most 0.60)\n", median(units, n)
-    printf "half of the units / full, memory:  %.2f   (at most 0.65)\n", memory
-    printf "half frozen / full, time:          %.2f   (at most 0.70)\n", median(frozen, n)
-    printf "half frozen / full, memory:        %.2f\n", frozen_memory
+    print "                                   median  of the best steps  (target)"
+    printf "full / eager, images/s:             %.2f   %.2f  (at least 1.00)\n", median(speed, n), best["eager"] / best["full"]
+    printf "half of the units / full, time:     %.2f   %.2f  (at most 0.60)\n", median(units, n), best["half-units"] / best["full"]
+    printf "half of the units / full, memory:   %.2f         (at most 0.65)\n", memory
+    printf "half frozen / full, time:           %.2f   %.2f  (at most 0.70)\n", median(frozen, n), best["half-frozen"] / best["full"]
+    printf "half frozen / full, memory:         %.2f\n", frozen_memory
   }' "$results"

@@ -87,7 +87,8 @@ def main():
         start = time.perf_counter()
         step()
         seconds.append(time.perf_counter() - start)
-    print(f"eager images_per_s={options.batch / statistics.median(seconds):.1f}")
+    print(f"eager images_per_s={options.batch / statistics.median(seconds):.1f} step_ms={1e3 * statistics.median(seconds):.1f}"
+          f" best_ms={1e3 * min(seconds):.1f}")
     if options.profile:
         with torch.profiler.profile() as profile:
             step()
