@@ -126,10 +126,10 @@ Found detect_blas() {
     found.name = openblas_version();
     found.threading = openblas_threading();
     found.kernels = core_name();
-  } else if (const auto version = symbol<const char* (*)()>("bli_info_get_version_str");
-             version != nullptr && found.file.find("blis") != std::string::npos) {
+  } else if (found.file.find("blis") != std::string::npos) {
+    const auto version = symbol<const char* (*)()>("bli_info_get_version_str");
     found.library = Library::blis;
-    found.name = std::string("BLIS ") + version();
+    found.name = version != nullptr ? std::string("BLIS ") + version() : "BLIS";
     const auto id = symbol<int (*)()>("bli_arch_query_id");
     const auto name = symbol<const char* (*)(int)>("bli_arch_string");
     if (id != nullptr && name != nullptr) found.kernels = name(id());
