@@ -251,7 +251,7 @@ CommandLine parse_command_line(int argc, const char* const* argv, bool& finished
 
 std::string to_toml(const std::map<std::string, std::string>& in_effect) {
   std::string text;
-  for (const auto& [name, value] : in_effect) text += name + " = " + value + "\n";
+  for (const auto& [name, value] : in_effect) text += fmt::format("{} = {}\n", name, value);
   return text;
 }
 
