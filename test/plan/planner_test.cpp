@@ -1,6 +1,7 @@
 #include "cos2p/plan/planner.hpp"
 
 #include <cmath>
+#include <cstdlib>
 #include <nlohmann/json.hpp>
 
 #include "cos2p/support/bytes.hpp"
@@ -122,8 +123,8 @@ BOOST_AUTO_TEST_CASE(windows_end_at_exits_and_outlast_what_is_frozen) {
 BOOST_AUTO_TEST_CASE(a_budget_that_is_too_small_says_by_how_much) {
   const SegmentTable table = preset_table("micro");
   for (const BalanceKind balance : {BalanceKind::balanced, BalanceKind::deep, BalanceKind::wide}) {
-    Assignment smallest = balance == BalanceKind::wide ? Assignment{1, 0, 4, 128} : Assignment{1, 0, 1, 1};
-    if (balance == BalanceKind::deep) smallest.kept_blocks = 6;
+    const Assignment smallest =
+        balance == BalanceKind::wide ? Assignment{1, 0, 4, 128} : Assignment{1, 0, 1, 1};
     const std::int64_t least = needed(table, smallest);
     ClientBudget budget = share(table, "100kB");
     const auto missing = static_cast<double>(least - budget.memory);
@@ -134,6 +135,38 @@ BOOST_AUTO_TEST_CASE(a_budget_that_is_too_small_says_by_how_much) {
     budget.memory = least;
     BOOST_TEST((plan_client(table, {}, budget, balance, 0) == smallest));
   }
+}
+
+BOOST_AUTO_TEST_CASE(deep_gives_up_a_block_only_where_the_narrowest_does_not_fit) {
+  const SegmentTable table = preset_table("micro");
+  ClientBudget budget = share(table, "1");
+  for (int blocks = 6; blocks >= 1; --blocks) {
+    budget.memory = needed(table, {blocks, 0, 1, 1});
+    const Assignment a = plan_client(table, {}, budget, BalanceKind::deep, 0);
+    BOOST_TEST(a.kept_blocks == blocks);
+    BOOST_TEST(needed(table, a) <= budget.memory);
+  }
+}
+
+BOOST_AUTO_TEST_CASE(percentages_are_shares_of_the_parameters) {
+  const SegmentTable table = preset_table("tiny");
+  for (const BalanceKind balance : {BalanceKind::balanced, BalanceKind::deep, BalanceKind::wide}) {
+    for (const char* text : {"25%", "50%", "99%"}) {
+      const ClientBudget budget = share(table, text);
+      BOOST_TEST(budget.parameters ==
+                 std::llround(std::atoi(text) * 0.01 * static_cast<double>(table.parameters())));
+      const std::int64_t parameters =
+          estimate_cost(table, plan_client(table, {}, budget, balance, 0), {}).parameters;
+      BOOST_TEST(parameters <= budget.parameters);
+      BOOST_TEST(static_cast<double>(parameters) > 0.6 * static_cast<double>(budget.parameters), text);
+    }
+    BOOST_TEST(
+        (plan_client(table, {}, share(table, "100%"), balance, 0) == full_assignment(table.options())));
+  }
+  expect_error(ExitCode::usage, {"budget '1%'", "parameters"},
+               [&] { plan_client(table, {}, share(table, "1%"), BalanceKind::wide, 0); });
+  expect_error(ExitCode::usage, {"--budgets '120%'", "100 %"}, [&] { share(table, "120%"); });
+  expect_error(ExitCode::usage, {"--budgets '0%'"}, [&] { share(table, "0%"); });
 }
 
 BOOST_AUTO_TEST_CASE(balance_names) {
@@ -183,7 +216,7 @@ BOOST_AUTO_TEST_CASE(a_fleet_that_cannot_cover_the_model_is_refused_by_segment) 
   ClientBudget budget = share(table, "1");
   budget.memory = needed(table, {6, 0, 1, 1}) - 1;  // deep enough for nobody
   expect_error(ExitCode::usage,
-               {"block_03/attention", "3 clients", "more memory",
+               {"block_05/attention", "3 clients", "more memory",
                 format_bytes(static_cast<double>(needed(table, {6, 0, 1, 1})))},
                [&] { plan_fleet(table, {}, {budget}, 3, BalanceKind::balanced, 0); });
 }
