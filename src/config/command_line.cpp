@@ -249,6 +249,8 @@ CommandLine parse_command_line(int argc, const char* const* argv, bool& finished
   return result;
 }
 
+std::string toml_text(const std::string& text) { return config::toml_string(text); }
+
 std::string to_toml(const std::map<std::string, std::string>& in_effect) {
   std::string text;
   for (const auto& [name, value] : in_effect) text += fmt::format("{} = {}\n", name, value);

@@ -10,6 +10,7 @@
 #include "cos2p/support/error.hpp"
 #include "cos2p/support/logging.hpp"
 #include "cos2p/transport/mpi_runtime.hpp"
+#include "resume.hpp"
 
 namespace cos2p {
 namespace {
@@ -24,11 +25,15 @@ int run(int& argc, char**& argv, const LaunchInfo& launch) {
   if (command.subcommand == Subcommand::inspect) return run_inspect(command);
   choose_blas_and_threads(argv, options.threads, launch.local_ranks);
   if (command.subcommand == Subcommand::evaluate) return run_evaluate(command);
+  if (launch.ranks == 1) {
+    // Without mpirun only a run inside this process can be meant; what is resumed may say so itself.
+    const bool in_process = options.resume.empty() ? options.transport == TransportKind::in_process
+                                                   : continue_options(command, read_checkpoint(options.resume)).options.transport == TransportKind::in_process;
+    if (in_process) return run_train_in_process(command);
+    fail(ExitCode::usage, "1 rank: a server needs at least one worker, start at least 2 ranks (mpi_launch/local.sh -n 4 -- train ...) or use --transport in-process");
+  }
   if (options.transport == TransportKind::in_process) {
-    if (launch.ranks > 1) {
-      fail(ExitCode::usage, "--transport in-process under mpirun with {} ranks (it runs server and clients in one process), start it without mpirun", launch.ranks);
-    }
-    return run_train_in_process(command);
+    fail(ExitCode::usage, "--transport in-process under mpirun with {} ranks (it runs server and clients in one process), start it without mpirun", launch.ranks);
   }
   const std::string environment = prepare_mpi_environment(launch);
   return run_train_ranks(argc, argv, command, environment);

@@ -147,9 +147,6 @@ int run_train_ranks(int& argc, char**& argv, const CommandLine& given, const std
   // One rank speaks for all; the workers only where something is wrong.
   setup_logging(role, "", given.options.quiet || !is_server);
   try {
-    if (mpi.size() < 2) {
-      fail(ExitCode::usage, "1 rank: a server needs at least one worker, start at least 2 ranks (mpi_launch/local.sh -n 4 -- train ...) or use --transport in-process");
-    }
     install_signal_handlers(!is_server);
     // The server's options hold for everybody, so that no two ranks run different experiments; only what belongs to a
     // machine (where its data lies, its device and threads) is each rank's own.

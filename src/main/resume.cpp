@@ -44,9 +44,9 @@ CommandLine continue_options(const CommandLine& given, const Checkpoint& checkpo
   if (std::find(given.given.begin(), given.given.end(), "output") == given.given.end()) {
     const std::filesystem::path path(given.options.resume);
     const std::filesystem::path directory = std::filesystem::is_directory(path) ? path : path.parent_path();
-    merged["output"] = directory.empty() ? "." : directory.string();
+    merged["output"] = toml_text(directory.empty() ? "." : directory.string());
   }
-  merged["resume"] = given.options.resume;
+  merged["resume"] = toml_text(given.options.resume);
   return parse_recorded(to_toml(merged));
 }
 

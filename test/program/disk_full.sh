@@ -1,7 +1,7 @@
 # A disk that fills while checkpoints are written: the run goes on and says so, and the last good checkpoint stays.
 source "$(dirname "$0")/lib.sh"
 mkdir small
-mount -t tmpfs -o size=700k tmpfs small 2>/dev/null || { echo "skipped: mounting a small tmpfs needs root"; exit 77; }
+mount -t tmpfs -o size=320k tmpfs small 2>/dev/null || { echo "skipped: mounting a small tmpfs needs root"; exit 77; }
 trap 'umount -l "$PWD/small"' EXIT
 expect 0 "was not written" "$COS2P_BINARY" train --transport in-process "${TINY[@]}" --policy sync --rounds 30 --output small/run
 grep -q "round   30/30" out.txt || bad "the run did not go on: $(tail -5 out.txt)"

@@ -113,6 +113,8 @@ CommandLine parse_command_line(int argc, const char* const* argv, bool& finished
 
 /// `in_effect` as a configuration file that `--config` reads back to the same options.
 std::string to_toml(const std::map<std::string, std::string>& in_effect);
+/// A text as a value of `in_effect`: in quotes, with what needs it escaped.
+std::string toml_text(const std::string& text);
 
 std::string to_string(Subcommand subcommand);
 std::string to_string(PolicyKind kind);
