@@ -155,7 +155,7 @@ struct Embedding : torch::autograd::Function<Embedding> {
     context->saved_data["patch"] = p;
     return embed_forward(images, {weight, bias, class_token, position}, p);
   }
-  static variable_list backward(AutogradContext* context, variable_list gradients) {
+  static variable_list backward(AutogradContext* context, const variable_list& gradients) {
     const Tensor images = context->get_saved_variables()[0];
     const Tensor& d = gradients[0];  // (B, T, D)
     const Tensor patches = patches_of(images, context->saved_data["patch"].toInt());
@@ -210,14 +210,14 @@ struct Attention : torch::autograd::Function<Attention> {
                         bool class_token_only) {
     AttentionSaved saved;
     const AttentionTensors w{norm_weight, norm_bias, qkv_weight, qkv_bias, out_weight, out_bias};
-    const Tensor y = attend_forward(x, w, scale, class_token_only, true, saved);
+    Tensor y = attend_forward(x, w, scale, class_token_only, true, saved);
     context->save_for_backward(
         {x, norm_weight, norm_bias, qkv_weight, qkv_bias, out_weight, saved.qkv, saved.context});
     context->saved_data["scale"] = scale;
     return y;
   }
 
-  static variable_list backward(AutogradContext* context, variable_list gradients) {
+  static variable_list backward(AutogradContext* context, const variable_list& gradients) {
     const auto saved = context->get_saved_variables();
     const Tensor &x = saved[0], &norm_weight = saved[1], &norm_bias = saved[2], &qkv_weight = saved[3];
     const Tensor &out_weight = saved[5], &qkv = saved[6], &heads_out = saved[7];
@@ -299,7 +299,7 @@ struct FeedForward : torch::autograd::Function<FeedForward> {
     return {y, y.select(1, 0).contiguous()};
   }
 
-  static variable_list backward(AutogradContext* context, variable_list gradients) {
+  static variable_list backward(AutogradContext* context, const variable_list& gradients) {
     const auto saved = context->get_saved_variables();
     const Tensor x = saved[0].view({-1, saved[0].size(-1)});
     const Tensor &norm_weight = saved[1], &norm_bias = saved[2], &fc1_weight = saved[3],
