@@ -110,10 +110,13 @@ void only(OptionSpec& spec, const std::string& cause, Condition has_meaning, con
   };
 }
 
+// A member's name cannot stand in parentheses.
+// NOLINTBEGIN(bugprone-macro-parentheses)
 #define AT(member)       \
   [](auto& o) -> auto& { \
     return o.member;     \
   }
+// NOLINTEND(bugprone-macro-parentheses)
 
 void add_data(Table& t) {
   const auto synthetic = [](const RunOptions& o) { return o.dataset.kind == DatasetKind::synthetic; };
