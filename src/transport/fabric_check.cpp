@@ -41,8 +41,9 @@ void hang_if_told() {
 
 RemoteMemory::Pace message_pace() {
   RemoteMemory::Pace pace;
-  pace.put_bytes = 1 << 20;
-  pace.flush_bytes = 2 << 20;
+  pace.put_bytes = 128 << 10;  // larger ones go through the slower of the rendezvous protocols
+  pace.flush_bytes =
+      1536 << 10;  // a quarter of the ring: the server empties one part while the next is on its way
   return pace;
 }
 

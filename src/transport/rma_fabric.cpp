@@ -22,6 +22,7 @@ namespace {
 constexpr int kTurnTag = 17;      // on MPI_COMM_WORLD: it is this worker's turn to make its pair
 constexpr int kGreetingTag = 18;  // on the pair: what the server has
 constexpr double kPairLimit_s = 9;
+constexpr double kLinger_s = 3e-3;  // longer than two megabytes take on a slow network's first hop
 
 struct Pair {
   MPI_Comm comm = MPI_COMM_NULL;
@@ -83,6 +84,9 @@ struct RmaServerFabric::State {
   std::vector<Pair> pairs;
   std::vector<std::unique_ptr<ServerChannel>> channels;
   std::string component;
+  bool over_network = false;  // puts are messages
+  std::uint64_t taken = 0;    // slots, of all channels, at the last look
+  double active_s = -1;       // when that number last changed
 };
 
 RmaServerFabric::RmaServerFabric(MpiRuntime& mpi, ModelStore& store, RingOptions options, int max_tasks)
@@ -91,7 +95,6 @@ RmaServerFabric::RmaServerFabric(MpiRuntime& mpi, ModelStore& store, RingOptions
   Watchdog& watchdog = mpi.state_->watchdog;
   const std::size_t ring_bytes = ServerChannel::memory_bytes(options, max_tasks);
   constexpr std::size_t kAlignment = 4096;  // osc/sm aligns a window to a cache line only
-  bool over_network = false;
   for (int worker = 1; worker < mpi.size(); ++worker) {
     refuse_in_words(mpi, watchdog, worker, [&] {
       COS2P_MPI(MPI_Send, nullptr, 0, MPI_BYTE, worker, kTurnTag, MPI_COMM_WORLD);
@@ -101,12 +104,12 @@ RmaServerFabric::RmaServerFabric(MpiRuntime& mpi, ModelStore& store, RingOptions
       greeting.ring_offset = (kAlignment - address % kAlignment) % kAlignment;
       greeting.ring_bytes = ring_bytes;
       greeting.store_bytes = store.memory().size();
-      greeting.slots = static_cast<std::uint64_t>(options.slots);
-      greeting.slot_bytes = static_cast<std::uint64_t>(options.slot_bytes);
+      greeting.slots = RingLayout(options).slots();
+      greeting.slot_bytes = RingLayout(options).slot_bytes();
       const Span<std::byte> ring(pair.ring.local() + greeting.ring_offset, ring_bytes);
       COS2P_MPI(MPI_Send, &greeting, sizeof(greeting), MPI_BYTE, 1, kGreetingTag, pair.comm);
       const FabricSpeed speed = check_fabric_at_server(pair.comm, RingLayout(options), ring, store.memory());
-      over_network = over_network || speed == FabricSpeed::messages;
+      s.over_network = s.over_network || speed == FabricSpeed::messages;
       // Clears the ring; the worker uses it only after the barrier.
       s.channels.push_back(std::make_unique<ServerChannel>(WorkerRank(worker), options, max_tasks, ring));
       COS2P_MPI(MPI_Barrier, pair.comm);
@@ -117,7 +120,7 @@ RmaServerFabric::RmaServerFabric(MpiRuntime& mpi, ModelStore& store, RingOptions
       s.pairs.push_back(std::move(pair));
     });
   }
-  if (!s.pairs.empty()) s.component += over_network ? " (messages)" : " (shared memory)";
+  if (!s.pairs.empty()) s.component += s.over_network ? " (messages)" : " (shared memory)";
 }
 
 RmaServerFabric::~RmaServerFabric() = default;
@@ -130,8 +133,23 @@ void RmaServerFabric::progress() {
   // Any call that looks for messages lets MPI handle the puts and gets that arrived as messages. What it
   // returns is of no interest: MPI may report here that a worker has died, which its heartbeat tells as well,
   // and more calmly.
-  int flag = 0;
-  static_cast<void>(MPI_Iprobe(MPI_ANY_SOURCE, MPI_ANY_TAG, MPI_COMM_WORLD, &flag, MPI_STATUS_IGNORE));
+  const auto probe = [] {
+    int flag = 0;
+    static_cast<void>(MPI_Iprobe(MPI_ANY_SOURCE, MPI_ANY_TAG, MPI_COMM_WORLD, &flag, MPI_STATUS_IGNORE));
+  };
+  probe();
+  State& s = *state_;
+  if (!s.over_network) return;
+  std::uint64_t taken = 0;
+  for (const auto& channel : s.channels) taken += channel->slots_taken();
+  const double now = monotonic_seconds();
+  if (taken != s.taken) s.active_s = now;
+  s.taken = taken;
+  const auto slot_is_there = [](const auto& channel) { return channel->slot_is_there(); };
+  while (monotonic_seconds() - s.active_s < kLinger_s &&
+         std::none_of(s.channels.begin(), s.channels.end(), slot_is_there)) {
+    probe();
+  }
 }
 
 std::string RmaServerFabric::one_sided_component() const {

@@ -1,6 +1,5 @@
 #include "rma_window.hpp"
 
-#include <algorithm>
 #include <utility>
 
 #include "cos2p/support/error.hpp"
@@ -8,11 +7,6 @@
 #include "cos2p/transport/mpi_call.hpp"
 
 namespace cos2p {
-
-void for_each_piece(std::size_t bytes, std::size_t largest,
-                    const std::function<void(std::size_t, std::size_t)>& piece) {
-  for (std::size_t done = 0; done < bytes; done += largest) piece(done, std::min(largest, bytes - done));
-}
 
 RmaWindow RmaWindow::allocate(MPI_Comm pair, std::size_t bytes) {
   RmaWindow w;

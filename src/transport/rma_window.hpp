@@ -2,8 +2,8 @@
 
 #include <mpi.h>
 
+#include <algorithm>
 #include <cstddef>
-#include <functional>
 #include <string>
 
 #include "cos2p/transport/channel.hpp"
@@ -14,8 +14,10 @@ namespace cos2p {
 /// Largest piece of memory in one MPI call, whose counts are int.
 constexpr std::size_t kLargestMpiCount = std::size_t{1} << 30;
 /// Calls `piece(offset, bytes)` for pieces of at most `largest` bytes that make up `bytes`.
-void for_each_piece(std::size_t bytes, std::size_t largest,
-                    const std::function<void(std::size_t, std::size_t)>& piece);
+template <typename Piece>
+void for_each_piece(std::size_t bytes, std::size_t largest, Piece piece) {
+  for (std::size_t done = 0; done < bytes; done += largest) piece(done, std::min(largest, bytes - done));
+}
 
 /// A window on a {server, worker} communicator whose memory lies at the server (rank 0 of the pair). Held
 /// open by lock_all for its whole life. Move-only. Not freed by the destructor: freeing waits for the other

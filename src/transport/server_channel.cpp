@@ -8,6 +8,7 @@
 #include "cos2p/support/hash.hpp"
 #include "cos2p/transport/channel.hpp"
 #include "cos2p/transport/ring_layout.hpp"
+#include "streaming_copy.hpp"
 
 namespace cos2p {
 
@@ -67,7 +68,8 @@ struct ServerChannel::State {
 
 namespace {
 
-constexpr int kLeastPolls = 16;  // before a slot is given up, however long a poll took
+constexpr std::int64_t kStreamedBody = 1 << 20;  // larger bodies leave the cache before anybody reads them
+constexpr int kLeastPolls = 16;                  // before a slot is given up, however long a poll took
 
 bool plausible(const SlotHeader& slot, std::size_t slot_bytes) {
   const MessageHeader& m = slot.header;
@@ -112,18 +114,23 @@ ServerChannel::State::Taken ServerChannel::State::drop_message(std::int64_t& cou
   return Taken::slot;
 }
 
-// Checks the payload and copies it to its place in the body, block by block, so that each is read from memory
-// once.
+// Checks the payload and copies it to its place in the body, block by block, so that each is read from the
+// ring once. A block whose hash is right is complete and changes no more (the worker writes there again only
+// when the slot has been taken), so what is copied after it was hashed is what was hashed.
 bool ServerChannel::State::copy_payload(const SlotHeader& slot) {
   const std::byte* from = memory.data() + layout.payload(slot.sequence);
   std::byte* to = body.data() + slot.offset;
   const auto bytes = static_cast<std::size_t>(slot.bytes);
+  const bool large = slot.header.body_bytes >= kStreamedBody;
   std::uint64_t hash = 0;
-  for (std::size_t done = 0; done < bytes; done += kHashBlock) {
-    const std::size_t block = std::min(kHashBlock, bytes - done);
-    // The copy is what is hashed: the ring could change between the two.
-    racing_copy(to + done, from + done, block);
-    hash = hash64(to + done, block, hash);
+  for (std::size_t done = 0; done < bytes; done += kCopyBlock) {
+    const std::size_t block = std::min(kCopyBlock, bytes - done);
+    hash = chained_hash(from + done, block, hash);
+    if (large) {
+      streaming_copy(to + done, from + done, block);
+    } else {
+      racing_copy(to + done, from + done, block);
+    }
   }
   return hash == slot.payload_hash;
 }
@@ -239,6 +246,15 @@ int ServerChannel::poll(MessageSink& sink, int max_slots) {
     ++taken;
   }
   return taken;
+}
+
+std::uint64_t ServerChannel::slots_taken() const {
+  return state_->expected - 1;
+}
+
+bool ServerChannel::slot_is_there() const {
+  const State& s = *state_;
+  return load_acquire(&s.at<SlotHeader>(s.layout.header(s.expected))->sequence) == s.expected;
 }
 
 void ServerChannel::set_notice(const Notice& notice) {

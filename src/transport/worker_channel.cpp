@@ -137,7 +137,7 @@ bool WorkerChannel::State::wait_for_slot() {
   if (issued - tail < layout.slots()) return true;
   publish_slots();  // what the server cannot see, it cannot take
   refresh();
-  if (issued - tail < layout.slots()) return true;
+  if (issued - tail < layout.slots()) return !server_gone();
   const ScopedTimer timer(stats.waiting_s);
   backoff.reset();
   while (issued - tail >= layout.slots()) {
@@ -145,45 +145,36 @@ bool WorkerChannel::State::wait_for_slot() {
     wait();
     refresh();
   }
-  return true;
+  return !server_gone();
 }
 
-// Hashes the payload block by block and puts each block while it is still in the cache. Over a network, where
-// a put is a message, neighbouring blocks travel in one put.
+// Puts the payload piece by piece and hashes each piece while it is still in the cache: the put has just read
+// it from memory, or on a network the hash reads it while it travels.
 void WorkerChannel::State::send_slot(BodyReader& body, SlotHeader& header) {
   const std::uint64_t sequence = ++issued;
-  std::size_t target = layout.payload(sequence);
+  const std::size_t target = layout.payload(sequence);
   const auto bytes = static_cast<std::size_t>(header.bytes);
-  const std::byte* run = nullptr;
-  std::size_t run_bytes = 0;
-  const auto put_run = [&] {
-    if (run_bytes == 0) return;
-    ring->put(run, run_bytes, target);
-    target += run_bytes;
-    run_bytes = 0;
-  };
+  const std::size_t piece = std::max(pace.put_bytes / kHashBlock, std::size_t{1}) * kHashBlock;
   header.payload_hash = 0;
   for (std::size_t done = 0; done < bytes;) {
-    const std::size_t block = std::min(kHashBlock, bytes - done);
+    // Whole hash blocks, so that pieces do not show in the hash; only a slot's last piece may end anywhere.
+    std::size_t now = std::min(piece, bytes - done);
     const std::byte* from = nullptr;
-    if (body.contiguous() >= block) {
+    if (body.contiguous() >= std::min(kHashBlock, now)) {
+      if (body.contiguous() < now) now = body.contiguous() / kHashBlock * kHashBlock;
       from = body.data();
-      body.advance(block);
+      body.advance(now);
     } else {
-      put_run();
       if (staging_in_flight) flush_ring();
-      body.gather(staging.data(), block);
+      now = std::min(kHashBlock, now);
+      body.gather(staging.data(), now);
       staging_in_flight = true;
       from = staging.data();
     }
-    header.payload_hash = hash64(from, block, header.payload_hash);
-    if (run_bytes > 0 && run + run_bytes != from) put_run();
-    if (run_bytes == 0) run = from;
-    run_bytes += block;
-    if (run_bytes >= pace.put_bytes) put_run();
-    done += block;
+    ring->put(from, now, target + done);
+    header.payload_hash = chained_hash(from, now, header.payload_hash);
+    done += now;
   }
-  put_run();
   unflushed += bytes;
   header.sequence = sequence;
   header.header_hash = header.expected_hash();

@@ -158,7 +158,8 @@ BOOST_AUTO_TEST_CASE(wrong_sizes_are_our_own_fault) {
   header.body_bytes = 5;
   BOOST_CHECK_THROW(worker.push(header, {}), Error);
   BOOST_CHECK_THROW(RingLayout(RingOptions{0, 4096, 1, 1}), Error);
-  BOOST_CHECK_THROW(RingLayout(RingOptions{1, 100, 1, 1}), Error);
+  BOOST_CHECK_THROW(RingLayout(RingOptions{1, 0, 1, 1}), Error);
+  BOOST_TEST(RingLayout(RingOptions{1, 100, 1, 1}).slot_bytes() == 128U);
   std::vector<std::byte> small(100);
   BOOST_CHECK_THROW(ServerChannel(WorkerRank(1), {}, 0, small), Error);
   PlainMemory memory(small);

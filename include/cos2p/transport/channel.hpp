@@ -14,8 +14,8 @@ namespace cos2p {
 
 /// Size of a channel's ring: `slots` slots of `slot_bytes` payload each.
 struct RingOptions {
-  int slots = 8;
-  std::int64_t slot_bytes = 512 << 10;  ///< a multiple of 64
+  int slots = 24;
+  std::int64_t slot_bytes = 256 << 10;  ///< rounded up to a multiple of 64
   double settle_s =
       1;  ///< how long the server waits for a slot whose checksum does not match to become whole
   double silence_s = 60;  ///< the worker gives the server up when its heartbeat stands still for so long
@@ -118,6 +118,10 @@ class ServerChannel {
 
   /// Takes at most `max_slots` slots; returns how many were taken.
   int poll(MessageSink& sink, int max_slots);
+
+  /// Slots taken so far, and whether the next one is there (perhaps not whole yet).
+  std::uint64_t slots_taken() const;
+  bool slot_is_there() const;
 
   void set_notice(const Notice& notice);
   void set_tasks(const std::vector<ClientTask>& tasks);

@@ -62,10 +62,12 @@ struct SlotHeader {
 };
 static_assert(std::is_trivially_copyable_v<SlotHeader> && sizeof(SlotHeader) == 128);
 
-/// Blocks in which payloads are hashed: small enough that a block is still in the cache when it is copied.
-constexpr std::size_t kHashBlock = 32 << 10;
-/// hash64 of each kHashBlock bytes, seeded with the hash of the blocks before.
+constexpr std::size_t kHashBlock = 4 << 10;
+/// hash64 of each kHashBlock bytes, mixed with the hash of the blocks before (`seed` for the first).
 std::uint64_t chained_hash(const void* data, std::size_t size, std::uint64_t seed = 0);
+/// Payloads are checked and copied in blocks that are still in the cache when they are touched a second time.
+constexpr std::size_t kCopyBlock = 32 << 10;
+static_assert(kCopyBlock % kHashBlock == 0);
 
 /// Offsets in a channel's memory, bytes; a function of the options alone, equal on both ends. The task table,
 /// whose size only the server knows, comes last.
