@@ -1,4 +1,5 @@
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
 #include <iostream>
@@ -80,6 +81,7 @@ class Parser {
 
   /// `finished` where help was asked for.
   WrittenOptions parse(int argc, const char* const* argv, bool& finished) {
+    check_flags(argc, argv);
     try {
       app_.parse(argc, argv);
     } catch (const CLI::CallForHelp&) {
@@ -88,10 +90,6 @@ class Parser {
     } catch (const CLI::FileError&) {
       const std::string file = app_.get_config_ptr()->results().back();
       fail(ExitCode::usage, "--config: cannot read '{}' (no such file), check the path", file);
-    } catch (const std::invalid_argument&) {
-      refuse_flag(argc, argv);  // older CLI11 lets the exception of its own conversion through
-    } catch (const CLI::ConversionError&) {
-      refuse_flag(argc, argv);
     } catch (const CLI::ParseError& error) {
       fail(ExitCode::usage, "the command line cannot be read ({}), see cos2p {} --help", error.what(),
            to_string(subcommand_));
@@ -125,23 +123,28 @@ class Parser {
     if (!spec.positional) option->envname(spec.environment_name());
   }
 
-  /// Options keep their texts, so only a flag's value can fail to convert: names the one.
-  [[noreturn]] void refuse_flag(int argc, const char* const* argv) const {
-    std::string culprit = "a flag";
+  /// Versions of CLI11 differ in what they make of --json=maybe (an exception, or true): here it is an error.
+  void check_flags(int argc, const char* const* argv) const {
     for (const OptionSpec& spec : option_table()) {
       if (!spec.flag || (spec.subcommands & bit(subcommand_)) == 0) continue;
-      const char* variable = std::getenv(spec.environment_name().c_str());
-      if (variable != nullptr)
-        culprit = fmt::format("--{} ({}={})", spec.name, spec.environment_name(), variable);
+      if (const char* value = std::getenv(spec.environment_name().c_str());
+          value != nullptr && *value != '\0') {
+        check_flag(value, fmt::format("--{} ({}={})", spec.name, spec.environment_name(), value));
+      }
       for (int i = 1; i < argc; ++i) {
         const std::string text = argv[i];
-        if (text.rfind("--" + spec.name + "=", 0) != 0 && text.rfind("--no-" + spec.name + "=", 0) != 0)
-          continue;
-        fail(ExitCode::usage, "{} is not understood (a flag is true or false), see cos2p {} --help", text,
-             to_string(subcommand_));
+        const std::size_t equals = std::min(text.find('='), text.size());
+        const std::string name = text.substr(0, equals);
+        if (equals < text.size() && (name == "--" + spec.name || name == "--no-" + spec.name))
+          check_flag(text.substr(equals + 1), text);
       }
     }
-    fail(ExitCode::usage, "{} is not understood (a flag is true or false), see cos2p {} --help", culprit,
+  }
+
+  void check_flag(const std::string& value, const std::string& text) const {
+    static const Values kKnown{"true", "false", "on", "off", "yes", "no", "1", "0"};
+    if (std::find(kKnown.begin(), kKnown.end(), value) != kKnown.end()) return;
+    fail(ExitCode::usage, "{} is not understood (a flag is true or false), see cos2p {} --help", text,
          to_string(subcommand_));
   }
 
@@ -249,7 +252,9 @@ CommandLine parse_command_line(int argc, const char* const* argv, bool& finished
   return result;
 }
 
-std::string toml_text(const std::string& text) { return config::toml_string(text); }
+std::string toml_text(const std::string& text) {
+  return config::toml_string(text);
+}
 
 std::string to_toml(const std::map<std::string, std::string>& in_effect) {
   std::string text;

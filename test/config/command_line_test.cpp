@@ -250,6 +250,13 @@ BOOST_AUTO_TEST_CASE(flags_in_files_and_environment) {
   BOOST_TEST(!o.local.scale_kept_units);
   BOOST_TEST(!o.quiet);
   BOOST_TEST(parse({"train", "--config", file.path(), "--no-flip"}).options.augment.flip == false);
+  const Environment environment("COS2P_FLIP", "0"), empty("COS2P_QUIET", "");
+  BOOST_TEST(!parse({"train"}).options.augment.flip);
+  BOOST_TEST(!parse({"train"}).options.quiet);
+  for (const char* word : {"--flip=true", "--flip=1", "--no-flip=false"})
+    BOOST_TEST(parse({"train", word}).options.augment.flip, word);
+  for (const char* word : {"--flip=false", "--flip=off", "--no-flip"})
+    BOOST_TEST(!parse({"train", word}).options.augment.flip, word);
 }
 
 BOOST_AUTO_TEST_CASE(a_stronger_source_overrules_what_belongs_to_the_weaker_one) {
