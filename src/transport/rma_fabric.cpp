@@ -21,7 +21,7 @@ namespace {
 
 constexpr int kTurnTag = 17;      // on MPI_COMM_WORLD: it is this worker's turn to make its pair
 constexpr int kGreetingTag = 18;  // on the pair: what the server has
-constexpr double kPairLimit_s = 9;
+constexpr double kPairLimit_s = 7;
 constexpr double kLinger_s = 3e-3;  // longer than two megabytes take on a slow network's first hop
 
 struct Pair {
@@ -67,7 +67,7 @@ std::string fabric_failure(const MpiRuntime& mpi, int worker, const std::string&
 // Runs one pair's making and checking: what MPI reports, or what takes too long, becomes the same message.
 template <typename Body>
 void refuse_in_words(MpiRuntime& mpi, Watchdog& watchdog, int worker, Body body) {
-  watchdog.set_verdict(fabric_failure(mpi, worker, "no answer within 9 s"),
+  watchdog.set_verdict(fabric_failure(mpi, worker, "no answer within 7 s"),
                        static_cast<int>(ExitCode::environment));
   const Watchdog::Watch watch(&watchdog, kPairLimit_s);
   try {

@@ -74,7 +74,7 @@ Case messages_of_all_sizes(const std::string& name, RingOptions ring) {
 }
 
 Case many_small_messages() {
-  constexpr int kMessages = 400;
+  constexpr int kMessages = 150;
   return {"many small messages", kSmallRing,
           [](ServerEnd& end) {
             KeepingSink sink;
