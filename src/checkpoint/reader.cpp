@@ -198,9 +198,11 @@ class StateReader {
     state.open_waiting_s = group.get<double>("open_waiting_s");
     state.open_since_s = group.read_array<double>("open_since_s");
     state.next_start_s = group.read_array<double>("next_start_s");
+    state.idle_since_s = group.read_array<double>("idle_since_s");
     state.open_updates = group.read_array<std::int32_t>("open_updates");
     check_length(group, "open_since_s", state.open_since_s.size(), table_.size());
     check_length(group, "next_start_s", state.next_start_s.size(), clients_);
+    check_length(group, "idle_since_s", state.idle_since_s.size(), clients_);
     check_length(group, "open_updates", state.open_updates.size(), table_.size());
     state.open_round = one_row<RoundRow>(group, "open_round", round_columns());
     state.pending = read_updates(group.open_group("pending"));

@@ -153,6 +153,7 @@ void write_state(h5::Group root, const Checkpoint& checkpoint) {
   group.set("open_waiting_s", state.open_waiting_s);
   group.write_array("open_since_s", state.open_since_s);
   group.write_array("next_start_s", state.next_start_s);
+  group.write_array("idle_since_s", state.idle_since_s);
   group.write_array("open_updates", state.open_updates);
   group.write_table("open_round", round_columns(), std::vector<RoundRow>{state.open_round});
   h5::Group normalization = group.create_group("normalization");

@@ -46,6 +46,13 @@ struct LocalTrainer::State {
         device(choose_device(setup.device, setup.local_rank)),
         full(static_cast<std::size_t>(setup.table->largest_segment())) {}
 
+  std::int64_t resident_bytes() const {
+    std::int64_t bytes = 0;
+    if (resident.model) {
+      for (SegmentId id : resident.model->segments()) bytes += resident.model->flat(id).nbytes();
+    }
+    return bytes;
+  }
   Span<float> scratch(const Segment& segment) { return {full.data(), static_cast<std::size_t>(segment.numel)}; }
   void choose_units(WorkerChannel& channel, const ClientTask& task, int index);
   void prepare(WorkerChannel& channel, const ClientTask& task, int index);
@@ -234,6 +241,8 @@ LocalRound LocalTrainer::State::hand_over(const ClientTask& task, int index, con
 std::optional<LocalRound> LocalTrainer::run(WorkerChannel& channel, const ClientTask& task, int index, const Notice& notice, const KeepGoing& keep_going) {
   RoundReport report;
   const std::int64_t pulled = channel.stats().bytes_pulled;
+  // Tensors of others in this process (a server that evaluates, in-process) are not this client's.
+  const std::int64_t others = tensor_memory::current() - state_->resident_bytes();
   tensor_memory::reset_peak();
   {
     const ScopedTimer timer(report.transfer_s);
@@ -245,7 +254,7 @@ std::optional<LocalRound> LocalTrainer::run(WorkerChannel& channel, const Client
     const ScopedTimer timer(report.compute_s);
     if (!state_->train(task, index, notice, keep_going, report)) return std::nullopt;
   }
-  report.peak_memory = tensor_memory::peak();
+  report.peak_memory = tensor_memory::peak() - others;
   report.peak_resident = narrow<std::int64_t>(peak_resident_bytes());
   return state_->hand_over(task, index, report);
 }

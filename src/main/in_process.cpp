@@ -48,6 +48,7 @@ class SimulatedFleet {
         sink_(core, pool_, now_s_),
         rounds_(static_cast<std::size_t>(experiment.clients)),
         next_start_s_(static_cast<std::size_t>(experiment.clients), 0.0),
+        idle_since_s_(static_cast<std::size_t>(experiment.clients), -1.0),
         next_index_(static_cast<std::size_t>(experiment.clients), 0) {
     const std::vector<ClientTask> tasks = core.tasks();
     for (int c = 0; c < experiment.clients; ++c) {
@@ -102,6 +103,7 @@ class SimulatedFleet {
 
   void save(Checkpoint& checkpoint) const {
     checkpoint.state.next_start_s = next_start_s_;
+    checkpoint.state.idle_since_s = idle_since_s_;
     for (std::size_t i = 0; i < rounds_.size(); ++i) {
       if (!rounds_[i]) continue;
       const LocalRound& round = rounds_[i]->first;
@@ -126,6 +128,7 @@ class SimulatedFleet {
   void restore(const Checkpoint& checkpoint) {
     now_s_ = checkpoint.state.time_s;
     if (checkpoint.state.next_start_s.size() == next_start_s_.size()) next_start_s_ = checkpoint.state.next_start_s;
+    if (checkpoint.state.idle_since_s.size() == idle_since_s_.size()) idle_since_s_ = checkpoint.state.idle_since_s;
     for (std::size_t c = 0; c < checkpoint.clients.size(); ++c) {
       const ClientRecord& record = checkpoint.clients[c];
       if (!record.heads.empty()) trainer_.set_units(ClientId(narrow<std::int32_t>(c)), {record.heads, record.neurons});
@@ -165,8 +168,9 @@ class SimulatedFleet {
     // Times of the simulated device, in place of this machine's.
     RoundReport& report = round->report;
     report.compute_s = cost.step_flops * static_cast<double>(report.steps) / device.flops;
+    report.peak_resident = 0;  // all clients share this process
     report.transfer_s = static_cast<double>(report.bytes_pulled + cost.push_bytes) / device.link;
-    report.waiting_s = now_s_ - std::max(0.0, idle_since_.count(i) != 0 ? idle_since_[i] : now_s_);
+    report.waiting_s = idle_since_s_[i] >= 0 ? now_s_ - idle_since_s_[i] : 0;
     rounds_[i].emplace(std::move(*round), now_s_ + report.compute_s + report.transfer_s);
   }
 
@@ -174,7 +178,7 @@ class SimulatedFleet {
     InProcessChannel& channel = *channels_[i];
     const LocalRound round = std::move(rounds_[i]->first);
     rounds_[i].reset();
-    idle_since_[i] = now_s_;
+    idle_since_s_[i] = now_s_;
     next_start_s_[i] = core_.notice(Notice::Phase::running).lockstep != 0 ? -1 : now_s_;
     channel.server->heartbeat();
     push_round(*channel.worker, round, /*measure_time=*/false);
@@ -190,8 +194,8 @@ class SimulatedFleet {
   std::vector<std::unique_ptr<InProcessChannel>> channels_;
   std::vector<std::optional<std::pair<LocalRound, double>>> rounds_;  ///< per client: computed, and when it arrives
   std::vector<double> next_start_s_;                                  ///< per client; < 0 = waits for the server's next round
+  std::vector<double> idle_since_s_;
   std::vector<int> next_index_;
-  std::map<std::size_t, double> idle_since_;
 };
 
 }  // namespace

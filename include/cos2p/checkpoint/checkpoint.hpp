@@ -106,6 +106,7 @@ struct RunState {
   std::vector<PendingUpdate> pending;
   std::vector<InFlightRound> in_flight;
   std::vector<double> next_start_s;     ///< per client (in-process transport): when its next local round starts; < 0 = waiting
+  std::vector<double> idle_since_s;  ///< per client (in-process transport): when its last local round arrived; < 0 before
   // counters of the round that is still open
   std::vector<std::int32_t> open_updates;  ///< per segment: updates merged in it
   RoundRow open_round;
