@@ -1,6 +1,6 @@
-// Merging ten full updates of ViT-B (86 M parameters), segment by segment, against torch's add_ of the same bytes and against
-// reading alone, in turns. Expectation: reading is the limit (one pass over the updates); add_ passes over its target ten
-// times as well, so merging should come close to reading and stay above add_.
+// Merging ten full updates of ViT-B (86 M parameters), segment by segment, against torch's add_ of the same
+// bytes and against reading alone, in turns. Expectation: reading is the limit (one pass over the updates);
+// add_ passes over its target ten times as well, so merging should come close to reading and stay above add_.
 //   bench_merge [--threads 2] [--repeats 5]
 #include <torch/torch.h>
 
@@ -41,7 +41,8 @@ int main(int argc, char** argv) {
   const SegmentTable table(options);
   constexpr int kUpdates = 10;
   std::vector<torch::Tensor> updates;
-  for (int i = 0; i < kUpdates; ++i) updates.push_back(torch::full({table.parameters()}, 0.01F * static_cast<float>(i + 1)));
+  for (int i = 0; i < kUpdates; ++i)
+    updates.push_back(torch::full({table.parameters()}, 0.01F * static_cast<float>(i + 1)));
   torch::Tensor target = torch::zeros({table.parameters()});
   const double bytes = static_cast<double>(table.parameters()) * sizeof(float) * kUpdates;
 
@@ -50,8 +51,10 @@ int main(int argc, char** argv) {
     for (const Segment& segment : table) {
       const UnitSet all = segment.units > 0 ? UnitSet::all(segment.units) : UnitSet();
       std::vector<MergeInput> inputs;
-      for (const torch::Tensor& update : updates) inputs.push_back({update.data_ptr<float>() + offset, &all, 1, 1});
-      merge_segment(segment, inputs, nullptr, {}, {target.data_ptr<float>() + offset, static_cast<std::size_t>(segment.numel)}, threads);
+      for (const torch::Tensor& update : updates)
+        inputs.push_back({update.data_ptr<float>() + offset, &all, 1, 1});
+      merge_segment(segment, inputs, nullptr, {},
+                    {target.data_ptr<float>() + offset, static_cast<std::size_t>(segment.numel)}, threads);
       offset += segment.numel;
     }
   };
@@ -88,8 +91,12 @@ int main(int argc, char** argv) {
     adds.push_back(bytes / a / 1e9);
     reads.push_back(bytes / r / 1e9);
   }
-  std::printf("ten updates of %.1f M parameters, %d threads, client bytes per second (median of %d):\n", static_cast<double>(table.parameters()) / 1e6, threads, repeats);
-  std::printf("  merge   %6.2f GB/s\n  add_    %6.2f GB/s\n  reading %6.2f GB/s\n  merge / add_ %.2f, merge / reading %.2f\n", median(merges), median(adds),
-              median(reads), median(merges) / median(adds), median(merges) / median(reads));
+  std::printf("ten updates of %.1f M parameters, %d threads, client bytes per second (median of %d):\n",
+              static_cast<double>(table.parameters()) / 1e6, threads, repeats);
+  std::printf(
+      "  merge   %6.2f GB/s\n  add_    %6.2f GB/s\n  reading %6.2f GB/s\n  merge / add_ %.2f, merge / "
+      "reading %.2f\n",
+      median(merges), median(adds), median(reads), median(merges) / median(adds),
+      median(merges) / median(reads));
   return 0;
 }

@@ -1,9 +1,12 @@
 // The real server with workers that push ViT-B (86 M parameters) without training.
-//   latency: mpirun -n 2 bench_server latency   time from a worker's first byte to the last segment merged and published,
-//            against one memcpy of the same bytes in the same run. Expectation: the push hides behind the server's copy,
-//            check and merge, about 3 memcpys; at most 5.
-//   memory:  mpirun -n 9 bench_server memory    the server's memory while 8 workers push 200 whole models, against the
-//            model's bytes. Expectation: model 1x, staging 0.75x, sums at most 2x, rings 4 MiB a worker; flat.
+//   latency: mpirun -n 2 bench_server latency   time from a worker's first byte to the last segment merged
+//   and published,
+//            against one memcpy of the same bytes in the same run. Expectation: the push hides behind the
+//            server's copy, check and merge, about 3 memcpys; at most 5.
+//   memory:  mpirun -n 9 bench_server memory    the server's memory while 8 workers push 200 whole models,
+//   against the
+//            model's bytes. Expectation: model 1x, staging 0.75x, sums at most 2x, rings 4 MiB a worker;
+//            flat.
 #include <mpi.h>
 
 #include <CLI/CLI.hpp>
@@ -35,16 +38,22 @@ SegmentTable base_table() {
   return SegmentTable(options);
 }
 
-void nap() { std::this_thread::sleep_for(std::chrono::microseconds(50)); }
+void nap() {
+  std::this_thread::sleep_for(std::chrono::microseconds(50));
+}
 
-double model_mib(const SegmentTable& table) { return static_cast<double>(table.parameters()) * 4 / (1 << 20); }
+double model_mib(const SegmentTable& table) {
+  return static_cast<double>(table.parameters()) * 4 / (1 << 20);
+}
 
 void serve(MpiRuntime& mpi, const SegmentTable& table, PolicyKind policy, int rounds, bool memory) {
   const int workers = mpi.size() - 1;
   ModelStore store(table);
-  for (const Segment& segment : table) store.restore(segment.id, std::vector<float>(static_cast<std::size_t>(segment.numel), 0.0F), 0);
+  for (const Segment& segment : table)
+    store.restore(segment.id, std::vector<float>(static_cast<std::size_t>(segment.numel), 0.0F), 0);
   const auto largest = static_cast<std::size_t>(table.largest_segment()) * sizeof(float) + (64U << 10);
-  StagingPool pool(std::max<std::size_t>(static_cast<std::size_t>(table.parameters()) * 3, (static_cast<std::size_t>(workers) + 1) * largest));
+  StagingPool pool(std::max<std::size_t>(static_cast<std::size_t>(table.parameters()) * 3,
+                                         (static_cast<std::size_t>(workers) + 1) * largest));
   ServerCore::Setup setup;
   setup.policy.kind = policy;
   setup.policy.staleness_bound = 1000;
@@ -71,19 +80,25 @@ void serve(MpiRuntime& mpi, const SegmentTable& table, PolicyKind policy, int ro
   std::vector<double> resident;
   hooks.progress = [&] {
     fabric.progress();
-    if (memory && core.round() > static_cast<int>(resident.size())) resident.push_back(static_cast<double>(resident_bytes()) / (1 << 20));
+    if (memory && core.round() > static_cast<int>(resident.size()))
+      resident.push_back(static_cast<double>(resident_bytes()) / (1 << 20));
   };
   hooks.stop_requested = [] { return false; };
   hooks.worker_of = [](ClientId client) { return client.value() + 1; };
-  const double before = static_cast<double>(resident_bytes()) / (1 << 20) - model_mib(table);  // program and rings, without the model
+  const double before = static_cast<double>(resident_bytes()) / (1 << 20) -
+                        model_mib(table);  // program and rings, without the model
   run_server(core, pool, fabric.channels(), evaluator, log, options, hooks);
   std::filesystem::remove_all(output);
   if (memory && resident.size() > 10) {
-    const double model = model_mib(table), tenth = resident[9], last = resident.back(), most = *std::max_element(resident.begin(), resident.end());
-    std::printf("%s, %d workers, %d updates: model %.0f MiB; server after the tenth round %.0f MiB, at the end %.0f MiB, at most %.0f MiB\n",
-                to_string(policy).c_str(), workers, rounds * (policy == PolicyKind::sync ? workers : 1), model, tenth, last, most);
-    std::printf("  above the program's own %.0f MiB: %.2fx the model (limit 4x + 8 MiB a worker = %.2fx)\n", before, (most - before) / model,
-                4 + 8.0 * workers / model);
+    const double model = model_mib(table), tenth = resident[9], last = resident.back(),
+                 most = *std::max_element(resident.begin(), resident.end());
+    std::printf(
+        "%s, %d workers, %d updates: model %.0f MiB; server after the tenth round %.0f MiB, at the end %.0f "
+        "MiB, at most %.0f MiB\n",
+        to_string(policy).c_str(), workers, rounds * (policy == PolicyKind::sync ? workers : 1), model, tenth,
+        last, most);
+    std::printf("  above the program's own %.0f MiB: %.2fx the model (limit 4x + 8 MiB a worker = %.2fx)\n",
+                before, (most - before) / model, 4 + 8.0 * workers / model);
   }
 }
 
@@ -102,7 +117,8 @@ void work(MpiRuntime& mpi, const SegmentTable& table, int rounds, bool latency) 
     const std::vector<std::uint64_t> before = channel.read_versions();
     const double start = monotonic_seconds();
     for (const Segment& segment : table) {
-      const std::vector<std::uint8_t> bitmap = segment.units > 0 ? UnitSet::all(segment.units).bitmap() : std::vector<std::uint8_t>();
+      const std::vector<std::uint8_t> bitmap =
+          segment.units > 0 ? UnitSet::all(segment.units).bitmap() : std::vector<std::uint8_t>();
       const auto& own = values[static_cast<std::size_t>(segment.id.value())];
       MessageHeader header;
       header.client = mpi.rank() - 1;
@@ -111,9 +127,11 @@ void work(MpiRuntime& mpi, const SegmentTable& table, int rounds, bool latency) 
       header.base_version = before[static_cast<std::size_t>(segment.id.value())];
       header.bitmap_bytes = static_cast<std::int64_t>(bitmap.size());
       header.body_bytes = values_offset(header.bitmap_bytes) + segment.bytes();
-      open = channel.push(header, {{reinterpret_cast<const std::byte*>(bitmap.data()), bitmap.size()},
-                                   {kPadding, static_cast<std::size_t>(values_offset(header.bitmap_bytes) - header.bitmap_bytes)},
-                                   {reinterpret_cast<const std::byte*>(own.data()), own.size() * sizeof(float)}});
+      open = channel.push(
+          header,
+          {{reinterpret_cast<const std::byte*>(bitmap.data()), bitmap.size()},
+           {kPadding, static_cast<std::size_t>(values_offset(header.bitmap_bytes) - header.bitmap_bytes)},
+           {reinterpret_cast<const std::byte*>(own.data()), own.size() * sizeof(float)}});
       if (!open) break;
     }
     pushes.push_back(monotonic_seconds() - start);
@@ -155,8 +173,11 @@ void work(MpiRuntime& mpi, const SegmentTable& table, int rounds, bool latency) 
     std::sort(v.begin(), v.end());
     return v[v.size() / 2];
   };
-  std::printf("%.0f MiB: push %.1f ms, to merged and published %.1f ms, one memcpy %.1f ms: ratio %.2f (limit 5), median of %zu\n", model_mib(table),
-              1e3 * median(pushes), 1e3 * median(wholes), 1e3 * median(copies), median(wholes) / median(copies), wholes.size() - 1);
+  std::printf(
+      "%.0f MiB: push %.1f ms, to merged and published %.1f ms, one memcpy %.1f ms: ratio %.2f (limit 5), "
+      "median of %zu\n",
+      model_mib(table), 1e3 * median(pushes), 1e3 * median(wholes), 1e3 * median(copies),
+      median(wholes) / median(copies), wholes.size() - 1);
 }
 
 }  // namespace
@@ -175,7 +196,8 @@ int main(int argc, char** argv) {
   prepare_mpi_environment(launch);
   MpiRuntime mpi(argc, argv);
   const PolicyKind kind = policy == "sync" ? PolicyKind::sync : PolicyKind::async;
-  if (rounds == 0) rounds = latency ? 12 : (kind == PolicyKind::sync ? 200 / std::max(1, mpi.size() - 1) : 200);
+  if (rounds == 0)
+    rounds = latency ? 12 : (kind == PolicyKind::sync ? 200 / std::max(1, mpi.size() - 1) : 200);
   const SegmentTable table = base_table();
   if (mpi.rank() == 0) {
     serve(mpi, table, kind, rounds, !latency);

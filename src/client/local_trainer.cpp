@@ -19,7 +19,8 @@ namespace {
 
 constexpr std::uint64_t kDataOrder = 1;  // purpose of a random stream
 
-/// The submodel of the client that ran last; a client that runs again keeps its frozen segments without pulling them.
+/// The submodel of the client that ran last; a client that runs again keeps its frozen segments without
+/// pulling them.
 struct Resident {
   int client = -1;
   UnitChoice units;
@@ -28,7 +29,9 @@ struct Resident {
   std::map<int, std::uint64_t> versions;  ///< of the pulled values, by segment
 };
 
-bool same_units(const UnitChoice& a, const UnitChoice& b) { return a.heads == b.heads && a.neurons == b.neurons; }
+bool same_units(const UnitChoice& a, const UnitChoice& b) {
+  return a.heads == b.heads && a.neurons == b.neurons;
+}
 
 }  // namespace
 
@@ -53,27 +56,39 @@ struct LocalTrainer::State {
     }
     return bytes;
   }
-  Span<float> scratch(const Segment& segment) { return {full.data(), static_cast<std::size_t>(segment.numel)}; }
+  Span<float> scratch(const Segment& segment) {
+    return {full.data(), static_cast<std::size_t>(segment.numel)};
+  }
   void choose_units(WorkerChannel& channel, const ClientTask& task, int index);
   void prepare(WorkerChannel& channel, const ClientTask& task, int index);
-  bool train(const ClientTask& task, int index, const Notice& notice, const KeepGoing& keep_going, RoundReport& report);
+  bool train(const ClientTask& task, int index, const Notice& notice, const KeepGoing& keep_going,
+             RoundReport& report);
   LocalRound hand_over(const ClientTask& task, int index, const RoundReport& report);
 };
 
-LocalTrainer::LocalTrainer(Setup setup) : state_(std::make_unique<State>(std::move(setup))) { tensor_memory::install(); }
+LocalTrainer::LocalTrainer(Setup setup) : state_(std::make_unique<State>(std::move(setup))) {
+  tensor_memory::install();
+}
 
 LocalTrainer::~LocalTrainer() = default;
 
-const std::map<int, UnitChoice>& LocalTrainer::units() const { return state_->units; }
+const std::map<int, UnitChoice>& LocalTrainer::units() const {
+  return state_->units;
+}
 
-void LocalTrainer::set_units(ClientId client, UnitChoice choice) { state_->units[client.value()] = std::move(choice); }
+void LocalTrainer::set_units(ClientId client, UnitChoice choice) {
+  state_->units[client.value()] = std::move(choice);
+}
 
-std::string LocalTrainer::device_name() const { return state_->device.str(); }
+std::string LocalTrainer::device_name() const {
+  return state_->device.str();
+}
 
 int LocalTrainer::steps_per_round(std::int64_t samples) const {
   const LocalTrainingOptions& local = state_->setup.local;
   if (local.local_steps > 0) return local.local_steps;
-  return std::max(1, narrow<int>(std::llround(std::ceil(local.local_epochs * static_cast<double>(samples) / local.batch_size - 1e-9))));
+  return std::max(1, narrow<int>(std::llround(std::ceil(
+                         local.local_epochs * static_cast<double>(samples) / local.batch_size - 1e-9))));
 }
 
 /// Width by magnitude: for each kept block, the units whose values in the present global model are largest.
@@ -101,7 +116,8 @@ void LocalTrainer::State::choose_units(WorkerChannel& channel, const ClientTask&
 void LocalTrainer::State::prepare(WorkerChannel& channel, const ClientTask& task, int index) {
   choose_units(channel, task, index);
   const UnitChoice& choice = units.at(task.client);
-  if (resident.client != task.client || !(resident.assignment == task.assignment) || !same_units(resident.units, choice)) {
+  if (resident.client != task.client || !(resident.assignment == task.assignment) ||
+      !same_units(resident.units, choice)) {
     resident = Resident{};  // frees the old model before the new one is made
     VitShape shape;
     shape.kept_blocks = task.assignment.kept_blocks;
@@ -109,7 +125,8 @@ void LocalTrainer::State::prepare(WorkerChannel& channel, const ClientTask& task
     shape.heads = choice.heads;
     shape.neurons = choice.neurons;
     shape.scale_kept_units = setup.local.scale_kept_units;
-    resident = Resident{task.client, choice, task.assignment, std::make_unique<Vit>(*setup.table, shape, device), {}};
+    resident = Resident{
+        task.client, choice, task.assignment, std::make_unique<Vit>(*setup.table, shape, device), {}};
   }
   const std::vector<std::uint64_t> published = channel.read_versions();
   const std::vector<SegmentId> trained = resident.model->trained_segments();
@@ -117,7 +134,9 @@ void LocalTrainer::State::prepare(WorkerChannel& channel, const ClientTask& task
   for (SegmentId id : resident.model->segments()) {
     const auto held = resident.versions.find(id.value());
     const bool changed_here = std::find(trained.begin(), trained.end(), id) != trained.end();
-    if (!changed_here && held != resident.versions.end() && held->second == published[static_cast<std::size_t>(id.value())]) continue;
+    if (!changed_here && held != resident.versions.end() &&
+        held->second == published[static_cast<std::size_t>(id.value())])
+      continue;
     const Segment& segment = (*setup.table)[id];
     resident.versions[id.value()] = channel.read_segment(id, scratch(segment));
     torch::Tensor flat = resident.model->flat(id);
@@ -133,7 +152,8 @@ namespace {
 /// Endless stream of sample indices: each pass over the client's data in a new order.
 class SampleStream {
  public:
-  SampleStream(std::vector<std::int64_t> samples, Rng& rng) : samples_(std::move(samples)), rng_(rng), next_(samples_.size()) {}
+  SampleStream(std::vector<std::int64_t> samples, Rng& rng)
+      : samples_(std::move(samples)), rng_(rng), next_(samples_.size()) {}
   std::vector<std::int64_t> take(int count) {
     std::vector<std::int64_t> batch;
     for (int i = 0; i < count; ++i) {
@@ -153,20 +173,25 @@ class SampleStream {
   std::size_t next_;
 };
 
-std::unique_ptr<torch::optim::Optimizer> make_optimizer(const LocalTrainingOptions& local, double rate, std::vector<torch::Tensor> parameters) {
+std::unique_ptr<torch::optim::Optimizer> make_optimizer(const LocalTrainingOptions& local, double rate,
+                                                        std::vector<torch::Tensor> parameters) {
   if (local.optimizer == OptimizerKind::adamw) {
-    return std::make_unique<torch::optim::AdamW>(std::move(parameters), torch::optim::AdamWOptions(rate).weight_decay(local.weight_decay));
+    return std::make_unique<torch::optim::AdamW>(
+        std::move(parameters), torch::optim::AdamWOptions(rate).weight_decay(local.weight_decay));
   }
-  return std::make_unique<torch::optim::SGD>(std::move(parameters),
-                                             torch::optim::SGDOptions(rate).momentum(local.momentum).weight_decay(local.weight_decay));
+  return std::make_unique<torch::optim::SGD>(
+      std::move(parameters),
+      torch::optim::SGDOptions(rate).momentum(local.momentum).weight_decay(local.weight_decay));
 }
 
 }  // namespace
 
-bool LocalTrainer::State::train(const ClientTask& task, int index, const Notice& notice, const KeepGoing& keep_going, RoundReport& report) {
+bool LocalTrainer::State::train(const ClientTask& task, int index, const Notice& notice,
+                                const KeepGoing& keep_going, RoundReport& report) {
   const LocalTrainingOptions& local = setup.local;
   const auto& samples = setup.partition->at(static_cast<std::size_t>(task.client));
-  Rng rng(setup.seed, {kDataOrder, static_cast<std::uint64_t>(task.client), static_cast<std::uint64_t>(index)});
+  Rng rng(setup.seed,
+          {kDataOrder, static_cast<std::uint64_t>(task.client), static_cast<std::uint64_t>(index)});
   SampleStream stream(samples, rng);
   std::vector<torch::Tensor> parameters = resident.model->parameters();
   auto optimizer = make_optimizer(local, learning_rate(local, notice.round, notice.rounds), parameters);
@@ -175,14 +200,17 @@ bool LocalTrainer::State::train(const ClientTask& task, int index, const Notice&
     if (!keep_going()) return false;
     const std::vector<std::int64_t> indices = stream.take(local.batch_size);
     const auto count = narrow<std::int64_t>(indices.size());
-    torch::Tensor images = torch::empty({count, setup.images->channels, setup.images->height, setup.images->width});  // (B, C, H, W)
-    torch::Tensor labels = torch::empty({count}, torch::kInt64);                                                     // (B)
+    torch::Tensor images = torch::empty(
+        {count, setup.images->channels, setup.images->height, setup.images->width});  // (B, C, H, W)
+    torch::Tensor labels = torch::empty({count}, torch::kInt64);                      // (B)
     batches.fill(indices, &rng, {images.data_ptr<float>(), static_cast<std::size_t>(images.numel())},
                  {labels.data_ptr<std::int64_t>(), static_cast<std::size_t>(count)});
     labels = labels.to(device);
     optimizer->zero_grad();
-    // Every kept exit learns from the labels, with the same weight: a shallow client's deepest exit is a shallow exit of others.
-    const std::vector<torch::Tensor> logits = resident.model->forward(images.to(device), true);  // per exit (B, K)
+    // Every kept exit learns from the labels, with the same weight: a shallow client's deepest exit is a
+    // shallow exit of others.
+    const std::vector<torch::Tensor> logits =
+        resident.model->forward(images.to(device), true);  // per exit (B, K)
     torch::Tensor loss = torch::zeros({}, device), deepest;
     int exits = 0;
     for (const torch::Tensor& exit : logits) {
@@ -201,7 +229,8 @@ bool LocalTrainer::State::train(const ClientTask& task, int index, const Notice&
   }
   report.loss = loss_sum.item<double>() / static_cast<double>(report.samples);
   report.accuracy = correct.item<double>() / static_cast<double>(report.samples);
-  for (torch::Tensor& parameter : parameters) parameter.mutable_grad() = torch::Tensor();  // no gradient memory between rounds
+  for (torch::Tensor& parameter : parameters)
+    parameter.mutable_grad() = torch::Tensor();  // no gradient memory between rounds
   return true;
 }
 
@@ -238,7 +267,8 @@ LocalRound LocalTrainer::State::hand_over(const ClientTask& task, int index, con
   return round;
 }
 
-std::optional<LocalRound> LocalTrainer::run(WorkerChannel& channel, const ClientTask& task, int index, const Notice& notice, const KeepGoing& keep_going) {
+std::optional<LocalRound> LocalTrainer::run(WorkerChannel& channel, const ClientTask& task, int index,
+                                            const Notice& notice, const KeepGoing& keep_going) {
   RoundReport report;
   const std::int64_t pulled = channel.stats().bytes_pulled;
   // Tensors of others in this process (a server that evaluates, in-process) are not this client's.
@@ -249,7 +279,8 @@ std::optional<LocalRound> LocalTrainer::run(WorkerChannel& channel, const Client
     state_->prepare(channel, task, index);
   }
   report.bytes_pulled = channel.stats().bytes_pulled - pulled;
-  report.steps = steps_per_round(narrow<std::int64_t>(state_->setup.partition->at(static_cast<std::size_t>(task.client)).size()));
+  report.steps = steps_per_round(
+      narrow<std::int64_t>(state_->setup.partition->at(static_cast<std::size_t>(task.client)).size()));
   {
     const ScopedTimer timer(report.compute_s);
     if (!state_->train(task, index, notice, keep_going, report)) return std::nullopt;
@@ -275,10 +306,12 @@ bool push_round(WorkerChannel& channel, const LocalRound& round, bool measure_ti
   {
     const ScopedTimer timer(seconds);
     for (const LocalUpdate& update : round.updates) {
-      const auto padding = static_cast<std::size_t>(values_offset(update.header.bitmap_bytes) - update.header.bitmap_bytes);
-      const std::vector<Span<const std::byte>> parts{{reinterpret_cast<const std::byte*>(update.bitmap.data()), update.bitmap.size()},
-                                                     {kPadding, padding},
-                                                     {reinterpret_cast<const std::byte*>(update.values.data()), update.values.size_bytes()}};
+      const auto padding =
+          static_cast<std::size_t>(values_offset(update.header.bitmap_bytes) - update.header.bitmap_bytes);
+      const std::vector<Span<const std::byte>> parts{
+          {reinterpret_cast<const std::byte*>(update.bitmap.data()), update.bitmap.size()},
+          {kPadding, padding},
+          {reinterpret_cast<const std::byte*>(update.values.data()), update.values.size_bytes()}};
       if (!channel.push(update.header, parts)) return false;
     }
   }
@@ -299,7 +332,8 @@ bool push_round(WorkerChannel& channel, const LocalRound& round, bool measure_ti
 double learning_rate(const LocalTrainingOptions& local, int round, int rounds) {
   if (round < local.warmup_rounds) return local.learning_rate * (round + 1) / local.warmup_rounds;
   if (local.schedule == ScheduleKind::constant) return local.learning_rate;
-  const int length = std::max(1, (local.schedule_rounds > 0 ? local.schedule_rounds : rounds) - local.warmup_rounds);
+  const int length =
+      std::max(1, (local.schedule_rounds > 0 ? local.schedule_rounds : rounds) - local.warmup_rounds);
   const double progress = std::min(1.0, static_cast<double>(round - local.warmup_rounds) / length);
   return local.learning_rate * 0.5 * (1 + std::cos(3.14159265358979323846 * progress));
 }

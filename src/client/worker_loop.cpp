@@ -11,10 +11,13 @@
 namespace cos2p {
 namespace {
 
-constexpr double kPollSeconds = 0.002;   // how often a waiting worker asks the server: far below a tenth of a core
+constexpr double kPollSeconds =
+    0.002;  // how often a waiting worker asks the server: far below a tenth of a core
 constexpr double kNoticeSeconds = 0.05;  // how often a training worker does
 
-void nap() { std::this_thread::sleep_for(std::chrono::duration<double>(kPollSeconds)); }
+void nap() {
+  std::this_thread::sleep_for(std::chrono::duration<double>(kPollSeconds));
+}
 
 class Worker {
  public:
@@ -66,7 +69,8 @@ class Worker {
     return false;
   }
 
-  /// Index of the next client that may start a local round, in turn; tasks_.size() where all must wait for the server's round.
+  /// Index of the next client that may start a local round, in turn; tasks_.size() where all must wait for
+  /// the server's round.
   std::size_t next_task(std::size_t turn) const {
     for (std::size_t i = 0; i < tasks_.size(); ++i) {
       const std::size_t task = (turn + i) % tasks_.size();

@@ -10,8 +10,9 @@
 namespace cos2p {
 namespace {
 
-constexpr std::int64_t kBlock = 2048;         // values summed at a time: 16 KiB of sums stay in the first-level cache
-constexpr std::int64_t kTask = 64 * kBlock;   // values that one thread takes at a time
+constexpr std::int64_t kBlock =
+    2048;  // values summed at a time: 16 KiB of sums stay in the first-level cache
+constexpr std::int64_t kTask = 64 * kBlock;  // values that one thread takes at a time
 
 /// A stretch of the full segment whose values all have the same contributors and weights.
 struct Run {
@@ -32,7 +33,8 @@ std::vector<std::int32_t> positions(const Segment& segment, const UnitSet& units
 
 class RunBuilder {
  public:
-  RunBuilder(const Segment& segment, Span<const MergeInput> inputs, const PartialSums* sums, const Anchor* anchor)
+  RunBuilder(const Segment& segment, Span<const MergeInput> inputs, const PartialSums* sums,
+             const Anchor* anchor)
       : segment_(segment), inputs_(inputs), sums_(sums), anchor_(anchor) {
     for (const MergeInput& input : inputs) {
       COS2P_ASSERT(input.units->total() == segment.units);
@@ -82,14 +84,20 @@ class RunBuilder {
       if ((position[u] < 0) != (position[v] < 0)) return false;
     }
     if (anchor_ != nullptr && !anchor_->units.empty() && anchor_->units[u] != anchor_->units[v]) return false;
-    return sums_ == nullptr || (sums_->unit_weight[u] == sums_->unit_weight[v] && sums_->unit_discounted[u] == sums_->unit_discounted[v]);
+    return sums_ == nullptr || (sums_->unit_weight[u] == sums_->unit_weight[v] &&
+                                sums_->unit_discounted[u] == sums_->unit_discounted[v]);
   }
 
   void add_units(const TensorSpec& tensor, const std::vector<std::int64_t>& offsets) {
     const auto units = static_cast<std::size_t>(segment_.units);
     for (std::size_t first = 0, last = 0; first < units; first = last) {
       for (last = first + 1; last < units && same_contributors(first, last);) ++last;
-      Run run{tensor.offset + static_cast<std::int64_t>(first) * tensor.row(), static_cast<std::int64_t>(last - first) * tensor.row(), {}, {}, 0, 0};
+      Run run{tensor.offset + static_cast<std::int64_t>(first) * tensor.row(),
+              static_cast<std::int64_t>(last - first) * tensor.row(),
+              {},
+              {},
+              0,
+              0};
       double weight = sums_ != nullptr ? sums_->unit_weight[first] : 0;
       double discounted = sums_ != nullptr ? sums_->unit_discounted[first] : 0;
       for (std::size_t k = 0; k < inputs_.size(); ++k) {
@@ -120,7 +128,8 @@ struct Task {
 std::vector<Task> cut(const std::vector<Run>& runs) {
   std::vector<Task> tasks;
   for (const Run& run : runs) {
-    for (std::int64_t begin = 0; begin < run.count; begin += kTask) tasks.push_back({&run, begin, std::min(begin + kTask, run.count)});
+    for (std::int64_t begin = 0; begin < run.count; begin += kTask)
+      tasks.push_back({&run, begin, std::min(begin + kTask, run.count)});
   }
   return tasks;
 }
@@ -151,11 +160,12 @@ double quantize_weight(double weight) {
   return std::nearbyint(weight * kWeightSteps) / kWeightSteps;
 }
 
-void merge_segment(const Segment& segment, Span<const MergeInput> inputs, const PartialSums* sums, const Anchor& anchor,
-                   Span<float> values, int threads) {
+void merge_segment(const Segment& segment, Span<const MergeInput> inputs, const PartialSums* sums,
+                   const Anchor& anchor, Span<float> values, int threads) {
   if (sums != nullptr && sums->empty()) sums = nullptr;
   COS2P_ASSERT(values.size() == static_cast<std::size_t>(segment.numel));
-  COS2P_ASSERT(static_cast<std::int64_t>(inputs.size()) + (sums != nullptr ? sums->updates : 0) <= kMaxUpdatesPerMerge);
+  COS2P_ASSERT(static_cast<std::int64_t>(inputs.size()) + (sums != nullptr ? sums->updates : 0) <=
+               kMaxUpdatesPerMerge);
   const std::vector<Run> runs = RunBuilder(segment, inputs, sums, &anchor).build();
   for_each_task(runs, threads, [&](const Task& task) {
     std::int64_t block[kBlock];
@@ -163,7 +173,8 @@ void merge_segment(const Segment& segment, Span<const MergeInput> inputs, const 
     for (std::int64_t i = task.begin; i < task.end; i += kBlock) {
       const std::int64_t count = std::min(kBlock, task.end - i);
       if (sums != nullptr) {
-        std::memcpy(block, sums->values.data() + run.offset + i, static_cast<std::size_t>(count) * sizeof(std::int64_t));
+        std::memcpy(block, sums->values.data() + run.offset + i,
+                    static_cast<std::size_t>(count) * sizeof(std::int64_t));
       } else {
         std::memset(block, 0, static_cast<std::size_t>(count) * sizeof(std::int64_t));
       }
@@ -173,7 +184,8 @@ void merge_segment(const Segment& segment, Span<const MergeInput> inputs, const 
   });
 }
 
-void accumulate_segment(const Segment& segment, Span<const MergeInput> inputs, PartialSums& sums, int threads) {
+void accumulate_segment(const Segment& segment, Span<const MergeInput> inputs, PartialSums& sums,
+                        int threads) {
   if (sums.empty()) {
     sums.values.assign(static_cast<std::size_t>(segment.numel), 0);
     sums.unit_weight.assign(static_cast<std::size_t>(segment.units), 0.0);
@@ -181,7 +193,8 @@ void accumulate_segment(const Segment& segment, Span<const MergeInput> inputs, P
   }
   const std::vector<Run> runs = RunBuilder(segment, inputs, nullptr, nullptr).build();
   for_each_task(runs, threads, [&](const Task& task) {
-    add_sources(*task.run, task.begin, sums.values.data() + task.run->offset + task.begin, task.end - task.begin);
+    add_sources(*task.run, task.begin, sums.values.data() + task.run->offset + task.begin,
+                task.end - task.begin);
   });
   for (const MergeInput& input : inputs) {
     for (std::int32_t unit : input.units->kept()) {

@@ -1,10 +1,10 @@
-// The innermost loops, compiled for several vector widths and chosen when the program loads. Whatever the width, the
-// results have the same bits: products are exact in double (24 + 21 bits), and integer sums do not depend on their order.
+// The innermost loops, compiled for several vector widths and chosen when the program loads. Whatever the
+// width, the results have the same bits: products are exact in double (24 + 21 bits), and integer sums do not
+// depend on their order.
 #include "sum_loops.hpp"
 
 #include <cmath>
 #include <cstring>
-
 
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && !defined(__SANITIZE_ADDRESS__) && \
     !defined(__SANITIZE_THREAD__)
@@ -16,15 +16,15 @@
 namespace cos2p::detail {
 namespace {
 
-/// Adding 1.5 * 2^52 rounds to an integer, which then stands in the low bits of the double: so many bits above it are the
-/// constant's own. One addition rounds, and one integer addition sums.
+/// Adding 1.5 * 2^52 rounds to an integer, which then stands in the low bits of the double: so many bits
+/// above it are the constant's own. One addition rounds, and one integer addition sums.
 constexpr double kRound = 0x1.8p52;
 constexpr std::uint64_t kRoundBits = 0x4338000000000000ULL;
 
 /// `N` sources in one pass: the sums are loaded and stored once for all of them.
 template <int N>
-inline __attribute__((always_inline)) void add(std::int64_t* __restrict__ sums, const float* const* x, const double* step,
-                                               std::int64_t count) {
+inline __attribute__((always_inline)) void add(std::int64_t* __restrict__ sums, const float* const* x,
+                                               const double* step, std::int64_t count) {
   const float* __restrict__ source[N];
   double factor[N];
   for (int k = 0; k < N; ++k) {
@@ -46,7 +46,8 @@ inline __attribute__((always_inline)) void add(std::int64_t* __restrict__ sums, 
 }  // namespace
 
 COS2P_VECTOR_CLONES
-void add_fixed_point(std::int64_t* sums, const float* const* x, const double* step, int sources, std::int64_t count) {
+void add_fixed_point(std::int64_t* sums, const float* const* x, const double* step, int sources,
+                     std::int64_t count) {
   switch (sources) {
     case 1:
       return add<1>(sums, x, step, count);
@@ -60,12 +61,15 @@ void add_fixed_point(std::int64_t* sums, const float* const* x, const double* st
 }
 
 COS2P_VECTOR_CLONES
-void finish(float* __restrict__ values, const std::int64_t* __restrict__ sums, double scale, double keep, std::int64_t count) {
+void finish(float* __restrict__ values, const std::int64_t* __restrict__ sums, double scale, double keep,
+            std::int64_t count) {
   if (keep == 0) {
-    for (std::int64_t i = 0; i < count; ++i) values[i] = static_cast<float>(static_cast<double>(sums[i]) * scale);
+    for (std::int64_t i = 0; i < count; ++i)
+      values[i] = static_cast<float>(static_cast<double>(sums[i]) * scale);
   } else {
     for (std::int64_t i = 0; i < count; ++i) {
-      values[i] = static_cast<float>(static_cast<double>(sums[i]) * scale + keep * static_cast<double>(values[i]));
+      values[i] =
+          static_cast<float>(static_cast<double>(sums[i]) * scale + keep * static_cast<double>(values[i]));
     }
   }
 }

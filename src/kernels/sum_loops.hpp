@@ -9,7 +9,8 @@ inline constexpr int kSources = 4;
 
 /// sums[i] += sum over k < sources of round(x[k][i] * step[k]), where `step` is a weight times kValueSteps.
 /// 1 <= sources <= kSources; |x * step| < 2^51.
-void add_fixed_point(std::int64_t* sums, const float* const* x, const double* step, int sources, std::int64_t count);
+void add_fixed_point(std::int64_t* sums, const float* const* x, const double* step, int sources,
+                     std::int64_t count);
 /// values[i] = sums[i] * scale + keep * values[i]; without reading values where keep is 0. |sums[i]| <= 2^53.
 void finish(float* values, const std::int64_t* sums, double scale, double keep, std::int64_t count);
 /// Any |x[i]| at or above limit, or NaN.

@@ -14,19 +14,23 @@ namespace cos2p {
 int run_plan(const CommandLine& command) {
   const RunOptions& options = command.options;
   const ModelOptions& shape = options.model;
-  const SegmentTable table(complete_model(options, shape.image_height, shape.image_width, shape.channels, shape.classes));
+  const SegmentTable table(
+      complete_model(options, shape.image_height, shape.image_width, shape.channels, shape.classes));
   const TrainingShape training = training_shape(options);
   std::vector<ClientBudget> budgets;
-  for (const std::string& text : options.budgets) budgets.push_back(parse_budget(text, table, training, "--memory-budget"));
+  for (const std::string& text : options.budgets)
+    budgets.push_back(parse_budget(text, table, training, "--memory-budget"));
   const int clients = options.clients > 0 ? options.clients : static_cast<int>(budgets.size());
-  const FleetPlan plan = plan_fleet(table, training, budgets, clients, options.balance, options.frozen_blocks);
+  const FleetPlan plan =
+      plan_fleet(table, training, budgets, clients, options.balance, options.frozen_blocks);
   fmt::print("{}\n", options.json ? fleet_json(table, plan) : fleet_table(table, plan));
   return 0;
 }
 
 int run_inspect(const CommandLine& command) {
   const Checkpoint checkpoint = read_checkpoint(command.options.file);
-  fmt::print("{}\n", command.options.json ? inspect_json(checkpoint, command.options.file) : inspect_text(checkpoint, command.options.file));
+  fmt::print("{}\n", command.options.json ? inspect_json(checkpoint, command.options.file)
+                                          : inspect_text(checkpoint, command.options.file));
   return 0;
 }
 
@@ -36,10 +40,13 @@ int run_evaluate(const CommandLine& command) {
   const Dataset dataset = load_dataset(options.dataset);
   const ImageSet& test = dataset.test;
   const ModelOptions& model = checkpoint.model;
-  if (test.height != model.image_height || test.width != model.image_width || test.channels != model.channels || test.classes != model.classes) {
-    fail(ExitCode::checkpoint, "{} does not fit --dataset {} (its model takes {}x{}x{} images of {} classes, the data has {}x{}x{} and {}), give the data set it was trained on ({})",
-         options.file, test.name, model.image_height, model.image_width, model.channels, model.classes, test.height, test.width, test.channels,
-         test.classes, checkpoint.identity.dataset);
+  if (test.height != model.image_height || test.width != model.image_width ||
+      test.channels != model.channels || test.classes != model.classes) {
+    fail(ExitCode::checkpoint,
+         "{} does not fit --dataset {} (its model takes {}x{}x{} images of {} classes, the data has {}x{}x{} "
+         "and {}), give the data set it was trained on ({})",
+         options.file, test.name, model.image_height, model.image_width, model.channels, model.classes,
+         test.height, test.width, test.channels, test.classes, checkpoint.identity.dataset);
   }
   const SegmentTable table(model);
   Evaluator evaluator(table, test, checkpoint.normalization, options.device, options.evaluation_batch);
@@ -49,7 +56,8 @@ int run_evaluate(const CommandLine& command) {
     json["accuracy"] = exits.back().accuracy;
     json["loss"] = exits.back().loss;
     json["exits"] = nlohmann::ordered_json::array();
-    for (const ExitResult& exit : exits) json["exits"].push_back({{"block", exit.block}, {"accuracy", exit.accuracy}, {"loss", exit.loss}});
+    for (const ExitResult& exit : exits)
+      json["exits"].push_back({{"block", exit.block}, {"accuracy", exit.accuracy}, {"loss", exit.loss}});
     json["file"] = options.file;
     json["dataset"] = test.name;
     json["images"] = test.size();
@@ -58,8 +66,10 @@ int run_evaluate(const CommandLine& command) {
     return 0;
   }
   std::vector<EvaluationRow> rows;
-  for (const ExitResult& exit : exits) rows.push_back({checkpoint.state.round, exit.block, 0, exit.loss, exit.accuracy});
-  fmt::print("{}: {} test images of {}, after round {}\n", options.file, test.size(), test.name, checkpoint.state.round);
+  for (const ExitResult& exit : exits)
+    rows.push_back({checkpoint.state.round, exit.block, 0, exit.loss, exit.accuracy});
+  fmt::print("{}: {} test images of {}, after round {}\n", options.file, test.size(), test.name,
+             checkpoint.state.round);
   print_exits(rows);
   return 0;
 }

@@ -13,7 +13,8 @@
 
 namespace cos2p {
 
-/// All that a training run is made of before anybody trains, built from the options alone: every rank builds the same one.
+/// All that a training run is made of before anybody trains, built from the options alone: every rank builds
+/// the same one.
 struct Experiment {
   RunOptions options;
   Dataset dataset;
@@ -35,7 +36,8 @@ Experiment make_experiment(const RunOptions& options, int workers);
 
 /// What the server knows of each client at the start.
 std::vector<ClientRecord> client_records(const Experiment& experiment);
-RunIdentity make_identity(const Experiment& experiment, const std::map<std::string, std::string>& in_effect, const Checkpoint* resumed);
+RunIdentity make_identity(const Experiment& experiment, const std::map<std::string, std::string>& in_effect,
+                          const Checkpoint* resumed);
 
 /// Refuses a checkpoint of another model, data set, fleet or seed, naming what differs.
 void check_resumable(const Checkpoint& checkpoint, const Experiment& experiment, const std::string& path);
@@ -44,7 +46,8 @@ void check_resumable(const Checkpoint& checkpoint, const Experiment& experiment,
 void initialize(class ModelStore& store, const SegmentTable& table, std::uint64_t seed);
 
 /// Prepares the output directory: makes it, and tries to write in it. Throws Error(environment).
-void prepare_output(const std::string& directory, const std::map<std::string, std::string>& in_effect, bool resuming);
+void prepare_output(const std::string& directory, const std::map<std::string, std::string>& in_effect,
+                    bool resuming);
 
 /// A table of losses and accuracies, a row an exit.
 void print_exits(const std::vector<EvaluationRow>& evaluation);

@@ -21,7 +21,8 @@ namespace {
 /// Where the single thread of an in-process run puts arriving messages: straight into the core.
 class DirectSink : public MessageSink {
  public:
-  DirectSink(ServerCore& core, StagingPool& pool, const double& now_s) : core_(core), pool_(pool), now_s_(now_s) {}
+  DirectSink(ServerCore& core, StagingPool& pool, const double& now_s)
+      : core_(core), pool_(pool), now_s_(now_s) {}
   Verdict begin(WorkerRank, const MessageHeader& header, Buffer& body) override {
     std::string reason;
     if (core_.check_shape(header, reason) != UpdateVerdict::accepted) return Verdict::reject;
@@ -36,8 +37,9 @@ class DirectSink : public MessageSink {
   const double& now_s_;
 };
 
-/// The clients of an in-process run on a simulated clock. Deterministic: events are taken by (time, kind, client).
-/// Each client has its own channel; a local round is computed when it starts and delivered when its device would be ready.
+/// The clients of an in-process run on a simulated clock. Deterministic: events are taken by (time, kind,
+/// client). Each client has its own channel; a local round is computed when it starts and delivered when its
+/// device would be ready.
 class SimulatedFleet {
  public:
   SimulatedFleet(const Experiment& experiment, ModelStore& store, ServerCore& core, LocalTrainer& trainer)
@@ -54,8 +56,9 @@ class SimulatedFleet {
     for (int c = 0; c < experiment.clients; ++c) {
       const auto index = static_cast<std::size_t>(c);
       next_index_[index] = tasks[index].next_round;
-      channels_.push_back(make_in_process_channel(*experiment.table, store, WorkerRank(c + 1), experiment.options.ring, 1,
-                                                  [this, index] { channels_[index]->server->poll(sink_, 1); }));
+      channels_.push_back(
+          make_in_process_channel(*experiment.table, store, WorkerRank(c + 1), experiment.options.ring, 1,
+                                  [this, index] { channels_[index]->server->poll(sink_, 1); }));
       channels_.back()->server->set_tasks({tasks[index]});
     }
   }
@@ -113,8 +116,13 @@ class SimulatedFleet {
       saved.deliver_at_s = rounds_[i]->second;
       saved.report = round.report;
       for (const LocalUpdate& update : round.updates) {
-        saved.updates.push_back({update.header.client, update.header.client_round, update.header.segment, update.header.base_version,
-                                 update.header.weight, update.bitmap, {update.values.begin(), update.values.end()}});
+        saved.updates.push_back({update.header.client,
+                                 update.header.client_round,
+                                 update.header.segment,
+                                 update.header.base_version,
+                                 update.header.weight,
+                                 update.bitmap,
+                                 {update.values.begin(), update.values.end()}});
       }
       checkpoint.state.in_flight.push_back(std::move(saved));
     }
@@ -127,11 +135,14 @@ class SimulatedFleet {
 
   void restore(const Checkpoint& checkpoint) {
     now_s_ = checkpoint.state.time_s;
-    if (checkpoint.state.next_start_s.size() == next_start_s_.size()) next_start_s_ = checkpoint.state.next_start_s;
-    if (checkpoint.state.idle_since_s.size() == idle_since_s_.size()) idle_since_s_ = checkpoint.state.idle_since_s;
+    if (checkpoint.state.next_start_s.size() == next_start_s_.size())
+      next_start_s_ = checkpoint.state.next_start_s;
+    if (checkpoint.state.idle_since_s.size() == idle_since_s_.size())
+      idle_since_s_ = checkpoint.state.idle_since_s;
     for (std::size_t c = 0; c < checkpoint.clients.size(); ++c) {
       const ClientRecord& record = checkpoint.clients[c];
-      if (!record.heads.empty()) trainer_.set_units(ClientId(narrow<std::int32_t>(c)), {record.heads, record.neurons});
+      if (!record.heads.empty())
+        trainer_.set_units(ClientId(narrow<std::int32_t>(c)), {record.heads, record.neurons});
     }
     for (const InFlightRound& saved : checkpoint.state.in_flight) {
       LocalRound round;
@@ -140,9 +151,15 @@ class SimulatedFleet {
       round.report = saved.report;
       for (const PendingUpdate& update : saved.updates) {
         LocalUpdate restored;
-        restored.header = {MessageKind::segment_update, update.client, update.client_round, update.segment, update.base_version, update.weight,
+        restored.header = {MessageKind::segment_update,
+                           update.client,
+                           update.client_round,
+                           update.segment,
+                           update.base_version,
+                           update.weight,
                            narrow<std::int64_t>(update.bitmap.size()),
-                           values_offset(narrow<std::int64_t>(update.bitmap.size())) + narrow<std::int64_t>(update.values.size() * sizeof(float))};
+                           values_offset(narrow<std::int64_t>(update.bitmap.size())) +
+                               narrow<std::int64_t>(update.values.size() * sizeof(float))};
         restored.bitmap = update.bitmap;
         restored.owned = update.values;
         round.updates.push_back(std::move(restored));
@@ -160,7 +177,9 @@ class SimulatedFleet {
     channel.server->heartbeat();
     channel.server->set_notice(core_.notice(Notice::Phase::running));
     ClientTask task = core_.tasks()[i];
-    std::optional<LocalRound> round = trainer_.run(*channel.worker, task, next_index_[i]++, channel.worker->read_notice(), [] { return !stop_requested(); });
+    std::optional<LocalRound> round =
+        trainer_.run(*channel.worker, task, next_index_[i]++, channel.worker->read_notice(),
+                     [] { return !stop_requested(); });
     if (!round) return;
     round->own_values();
     const PlanCost& cost = experiment_.fleet.costs[i];
@@ -192,8 +211,9 @@ class SimulatedFleet {
   StagingPool pool_;
   DirectSink sink_;
   std::vector<std::unique_ptr<InProcessChannel>> channels_;
-  std::vector<std::optional<std::pair<LocalRound, double>>> rounds_;  ///< per client: computed, and when it arrives
-  std::vector<double> next_start_s_;                                  ///< per client; < 0 = waits for the server's next round
+  std::vector<std::optional<std::pair<LocalRound, double>>>
+      rounds_;                        ///< per client: computed, and when it arrives
+  std::vector<double> next_start_s_;  ///< per client; < 0 = waits for the server's next round
   std::vector<double> idle_since_s_;
   std::vector<int> next_index_;
 };
@@ -218,15 +238,18 @@ int run_train_in_process(const CommandLine& given) {
   ModelStore store(*experiment.table);
   initialize(store, *experiment.table, options.seed);
   ServerCore core(*experiment.table, store,
-                  {options.policy, options.rounds, options.seed, 1, make_identity(experiment, command.in_effect, resumed ? &*resumed : nullptr),
+                  {options.policy, options.rounds, options.seed, 1,
+                   make_identity(experiment, command.in_effect, resumed ? &*resumed : nullptr),
                    experiment.normalization, client_records(experiment)});
   core.set_workers(experiment.clients);
   if (resumed) core.restore(*resumed);
-  LocalTrainer trainer({experiment.table.get(), &experiment.dataset.train, &experiment.partition, experiment.normalization, options.augment,
-                        options.local, options.seed, options.device, 0});
+  LocalTrainer trainer({experiment.table.get(), &experiment.dataset.train, &experiment.partition,
+                        experiment.normalization, options.augment, options.local, options.seed,
+                        options.device, 0});
   SimulatedFleet fleet(experiment, store, core, trainer);
   if (resumed) fleet.restore(*resumed);
-  Evaluator evaluator(*experiment.table, experiment.dataset.test, experiment.normalization, options.device, options.evaluation_batch);
+  Evaluator evaluator(*experiment.table, experiment.dataset.test, experiment.normalization, options.device,
+                      options.evaluation_batch);
   RoundLog log(options.output, options.rounds, options.quiet, core.history());
 
   bool closed = false;
@@ -235,7 +258,8 @@ int run_train_in_process(const CommandLine& given) {
     closed = true;
   };
   core.on_dropped = [](const MessageHeader& header, UpdateVerdict verdict, const std::string& reason) {
-    spdlog::warn("update of client {} (local round {}) dropped: {} ({})", header.client, header.client_round, to_string(verdict), reason);
+    spdlog::warn("update of client {} (local round {}) dropped: {} ({})", header.client, header.client_round,
+                 to_string(verdict), reason);
   };
   std::string path;
   std::vector<EvaluationRow> evaluation;
@@ -255,9 +279,11 @@ int run_train_in_process(const CommandLine& given) {
     if (!closed) continue;
     closed = false;
     fleet.round_closed();
-    for (; clients_logged < core.history().clients.size(); ++clients_logged) log.client(core.history().clients[clients_logged]);
+    for (; clients_logged < core.history().clients.size(); ++clients_logged)
+      log.client(core.history().clients[clients_logged]);
     const auto due = [&](int every) { return !core.finished() && every > 0 && core.round() % every == 0; };
-    if (due(options.evaluate_every) || due(options.checkpoint_every)) save(due(options.evaluate_every), due(options.checkpoint_every));
+    if (due(options.evaluate_every) || due(options.checkpoint_every))
+      save(due(options.evaluate_every), due(options.checkpoint_every));
   }
   save(true, true);
   print_result(evaluation, path);

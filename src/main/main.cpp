@@ -27,13 +27,21 @@ int run(int& argc, char**& argv, const LaunchInfo& launch) {
   if (command.subcommand == Subcommand::evaluate) return run_evaluate(command);
   if (launch.ranks == 1) {
     // Without mpirun only a run inside this process can be meant; what is resumed may say so itself.
-    const bool in_process = options.resume.empty() ? options.transport == TransportKind::in_process
-                                                   : continue_options(command, read_checkpoint(options.resume)).options.transport == TransportKind::in_process;
+    const bool in_process =
+        options.resume.empty()
+            ? options.transport == TransportKind::in_process
+            : continue_options(command, read_checkpoint(options.resume)).options.transport ==
+                  TransportKind::in_process;
     if (in_process) return run_train_in_process(command);
-    fail(ExitCode::usage, "1 rank: a server needs at least one worker, start at least 2 ranks (mpi_launch/local.sh -n 4 -- train ...) or use --transport in-process");
+    fail(ExitCode::usage,
+         "1 rank: a server needs at least one worker, start at least 2 ranks (mpi_launch/local.sh -n 4 -- "
+         "train ...) or use --transport in-process");
   }
   if (options.transport == TransportKind::in_process) {
-    fail(ExitCode::usage, "--transport in-process under mpirun with {} ranks (it runs server and clients in one process), start it without mpirun", launch.ranks);
+    fail(ExitCode::usage,
+         "--transport in-process under mpirun with {} ranks (it runs server and clients in one process), "
+         "start it without mpirun",
+         launch.ranks);
   }
   const std::string environment = prepare_mpi_environment(launch);
   return run_train_ranks(argc, argv, command, environment);
@@ -46,7 +54,8 @@ int main(int argc, char** argv) {
   const cos2p::LaunchInfo launch = cos2p::launch_info();
   int code = static_cast<int>(cos2p::ExitCode::internal);
   const auto say = [&launch](const char* text) {
-    if (launch.rank == 0) fmt::print(stderr, "cos2p: {}\n", text);  // the other ranks of a job make the same mistake
+    if (launch.rank == 0)
+      fmt::print(stderr, "cos2p: {}\n", text);  // the other ranks of a job make the same mistake
   };
   try {
     code = cos2p::run(argc, argv, launch);
@@ -54,7 +63,8 @@ int main(int argc, char** argv) {
     say(e.what());
     code = static_cast<int>(e.code());
   } catch (const std::bad_alloc&) {
-    say("out of memory (the model, the data and the staging buffers do not fit), use a smaller model or fewer ranks on this machine");
+    say("out of memory (the model, the data and the staging buffers do not fit), use a smaller model or "
+        "fewer ranks on this machine");
     code = static_cast<int>(cos2p::ExitCode::environment);
   } catch (const std::exception& e) {
     say(e.what());

@@ -27,7 +27,9 @@ namespace cos2p {
 namespace {
 
 /// Client c is executed by worker 1 + c % workers.
-int worker_of(ClientId client, int workers) { return 1 + client.value() % workers; }
+int worker_of(ClientId client, int workers) {
+  return 1 + client.value() % workers;
+}
 
 /// The server's text on every rank; collective, at the start only, while everybody lives.
 std::string broadcast(std::string text) {
@@ -45,43 +47,57 @@ std::vector<int> gather_process_ids(int ranks) {
   return ids;
 }
 
-void print_start_block(const MpiRuntime& mpi, const RmaServerFabric& fabric, const Experiment& e, const std::string& environment,
-                       const std::string& device) {
+void print_start_block(const MpiRuntime& mpi, const RmaServerFabric& fabric, const Experiment& e,
+                       const std::string& environment, const std::string& device) {
   const std::vector<std::string> hosts = mpi.hosts();
   std::string placement;
-  for (std::size_t r = 0; r < hosts.size(); ++r) placement += fmt::format("{}{}:{}", r == 0 ? "" : " ", r, hosts[r]);
+  for (std::size_t r = 0; r < hosts.size(); ++r)
+    placement += fmt::format("{}{}:{}", r == 0 ? "" : " ", r, hosts[r]);
   const BlasInfo blas = blas_info();
   const ImageSet& train = e.dataset.train;
   fmt::print("cos2p {}\n", kVersion);
   fmt::print("  ranks      {} (server and {} workers): {}\n", mpi.size(), mpi.size() - 1, placement);
   fmt::print("  device     {}; {} threads per rank\n", device, compute_threads());
-  fmt::print("  BLAS       {}{}{}; CPU {}\n", blas.library, blas.kernels.empty() ? "" : ", kernels ", blas.kernels, blas.cpu);
+  fmt::print("  BLAS       {}{}{}; CPU {}\n", blas.library, blas.kernels.empty() ? "" : ", kernels ",
+             blas.kernels, blas.cpu);
   if (!blas.advice.empty()) fmt::print("             {}\n", blas.advice);
-  fmt::print("  MPI        {}, one-sided through {} ({})\n", mpi.library_version(), fabric.one_sided_component(), environment);
+  fmt::print("  MPI        {}, one-sided through {} ({})\n", mpi.library_version(),
+             fabric.one_sided_component(), environment);
   if (!mpi.launch().recovery_enabled) {
-    fmt::print("             a killed worker will end the job: start with mpi_launch/local.sh or mpirun --enable-recovery to survive it\n");
+    fmt::print(
+        "             a killed worker will end the job: start with mpi_launch/local.sh or mpirun "
+        "--enable-recovery to survive it\n");
   }
-  fmt::print("  data       {}: {} training and {} test images, {}x{}x{}, {} classes{}{}\n", train.name, train.size(), e.dataset.test.size(), train.height,
-             train.width, train.channels, train.classes, train.files.empty() ? "" : ", from ", train.files.empty() ? "" : train.files.front());
-  fmt::print("  model      {} parameters: dim {}, {} blocks, {} heads, feed-forward {}, patch {} ({} tokens)\n", e.table->parameters(), e.model.dim,
-             e.model.blocks, e.model.heads, e.model.feed_forward, e.model.patch, e.model.tokens());
-  fmt::print("  policy     {}, {} rounds, seed {}; output {}\n\n", to_string(e.options.policy.kind), e.options.rounds, e.options.seed, e.options.output);
+  fmt::print("  data       {}: {} training and {} test images, {}x{}x{}, {} classes{}{}\n", train.name,
+             train.size(), e.dataset.test.size(), train.height, train.width, train.channels, train.classes,
+             train.files.empty() ? "" : ", from ", train.files.empty() ? "" : train.files.front());
+  fmt::print(
+      "  model      {} parameters: dim {}, {} blocks, {} heads, feed-forward {}, patch {} ({} tokens)\n",
+      e.table->parameters(), e.model.dim, e.model.blocks, e.model.heads, e.model.feed_forward, e.model.patch,
+      e.model.tokens());
+  fmt::print("  policy     {}, {} rounds, seed {}; output {}\n\n", to_string(e.options.policy.kind),
+             e.options.rounds, e.options.seed, e.options.output);
   fmt::print("{}\n", partition_table(e.partition, train.labels, train.classes));
   fmt::print("{}\n", fleet_table(*e.table, e.fleet));
   std::fflush(stdout);
 }
 
-int serve(MpiRuntime& mpi, const CommandLine& command, const Experiment& e, const std::optional<Checkpoint>& resumed, const std::string& environment) {
+int serve(MpiRuntime& mpi, const CommandLine& command, const Experiment& e,
+          const std::optional<Checkpoint>& resumed, const std::string& environment) {
   const RunOptions& options = e.options;
   const int workers = mpi.size() - 1;
   ModelStore store(*e.table);
   initialize(store, *e.table, options.seed);
-  // Staging for three quarters of the model, and never less than one message a worker: with model and sums, 4x the model.
+  // Staging for three quarters of the model, and never less than one message a worker: with model and sums,
+  // 4x the model.
   const auto largest = static_cast<std::size_t>(e.table->largest_segment()) * sizeof(float) + (64U << 10);
-  StagingPool pool(std::max<std::size_t>(static_cast<std::size_t>(e.table->parameters()) * sizeof(float) * 3 / 4, (static_cast<std::size_t>(workers) + 1) * largest));
+  StagingPool pool(
+      std::max<std::size_t>(static_cast<std::size_t>(e.table->parameters()) * sizeof(float) * 3 / 4,
+                            (static_cast<std::size_t>(workers) + 1) * largest));
   ServerCore core(*e.table, store,
-                  {options.policy, options.rounds, options.seed, compute_threads(), make_identity(e, command.in_effect, resumed ? &*resumed : nullptr),
-                   e.normalization, client_records(e)});
+                  {options.policy, options.rounds, options.seed, compute_threads(),
+                   make_identity(e, command.in_effect, resumed ? &*resumed : nullptr), e.normalization,
+                   client_records(e)});
   if (resumed) core.restore(*resumed);
   const std::vector<int> process_ids = gather_process_ids(mpi.size());
   RmaServerFabric fabric(mpi, store, options.ring, (e.clients + workers - 1) / workers);
@@ -102,17 +118,21 @@ int serve(MpiRuntime& mpi, const CommandLine& command, const Experiment& e, cons
   const std::vector<std::string> hosts = mpi.hosts();
   hooks.process_gone = [&process_ids, &hosts, &launch](WorkerRank worker) {
     const auto rank = static_cast<std::size_t>(worker.value());
-    // On this host a dead process is known at once. Elsewhere, and where no recovery is possible, heartbeats decide.
-    return launch.recovery_enabled && hosts[rank] == hosts[0] && kill(process_ids[rank], 0) != 0 && errno == ESRCH;
+    // On this host a dead process is known at once. Elsewhere, and where no recovery is possible, heartbeats
+    // decide.
+    return launch.recovery_enabled && hosts[rank] == hosts[0] && kill(process_ids[rank], 0) != 0 &&
+           errno == ESRCH;
   };
   const ServerResult result = run_server(core, pool, fabric.channels(), evaluator, log, loop, hooks);
   print_result(result.evaluation, result.checkpoint);
   ExitCode code = ExitCode::ok;
-  if (result.end == ServerEnd::stopped) fmt::print("stopped on request after round {}; go on with --resume {}\n", core.round(), options.output);
+  if (result.end == ServerEnd::stopped)
+    fmt::print("stopped on request after round {}; go on with --resume {}\n", core.round(), options.output);
   if (result.end == ServerEnd::no_workers) {
     code = ExitCode::no_workers;
-    spdlog::error("no workers are left after round {} of {} (all of them ended or went silent), go on with --resume {}", core.round(), options.rounds,
-                  options.output);
+    spdlog::error(
+        "no workers are left after round {} of {} (all of them ended or went silent), go on with --resume {}",
+        core.round(), options.rounds, options.output);
   }
   std::fflush(stdout);
   mpi.finish(result.all_workers_left, static_cast<int>(code));
@@ -124,15 +144,17 @@ int work(MpiRuntime& mpi, const Experiment& e) {
   const int workers = mpi.size() - 1;
   RmaWorkerFabric fabric(mpi, *e.table, e.options.ring, (e.clients + workers - 1) / workers,
                          [] { std::this_thread::sleep_for(std::chrono::microseconds(100)); });
-  LocalTrainer trainer({e.table.get(), &e.dataset.train, &e.partition, e.normalization, e.options.augment, e.options.local, e.options.seed,
-                        e.options.device, mpi.launch().local_rank});
+  LocalTrainer trainer({e.table.get(), &e.dataset.train, &e.partition, e.normalization, e.options.augment,
+                        e.options.local, e.options.seed, e.options.device, mpi.launch().local_rank});
   WorkerLoopOptions loop;
   loop.stop_requested = stop_requested;
   const WorkerEnd end = run_worker(fabric.channel(), trainer, loop);
   ExitCode code = ExitCode::ok;
   if (end == WorkerEnd::server_gone || end == WorkerEnd::excluded) {
     code = ExitCode::no_workers;
-    spdlog::error("{}, this worker ends", end == WorkerEnd::server_gone ? "the server is gone (its heartbeat stands still)" : "the server put this worker out");
+    spdlog::error("{}, this worker ends", end == WorkerEnd::server_gone
+                                              ? "the server is gone (its heartbeat stands still)"
+                                              : "the server put this worker out");
   }
   mpi.finish(code == ExitCode::ok, static_cast<int>(code));
   return static_cast<int>(code);
@@ -148,8 +170,8 @@ int run_train_ranks(int& argc, char**& argv, const CommandLine& given, const std
   setup_logging(role, "", given.options.quiet || !is_server);
   try {
     install_signal_handlers(!is_server);
-    // The server's options hold for everybody, so that no two ranks run different experiments; only what belongs to a
-    // machine (where its data lies, its device and threads) is each rank's own.
+    // The server's options hold for everybody, so that no two ranks run different experiments; only what
+    // belongs to a machine (where its data lies, its device and threads) is each rank's own.
     std::optional<Checkpoint> resumed;
     CommandLine command = given;
     if (is_server && !given.options.resume.empty()) {
@@ -165,7 +187,8 @@ int run_train_ranks(int& argc, char**& argv, const CommandLine& given, const std
     setup_logging(role, command.options.output + "/run.log", command.options.quiet);
     return serve(mpi, command, experiment, resumed, environment);
   } catch (const Error& e) {
-    // The same mistake is usually made on every rank: the server speaks first, and the others only if it does not.
+    // The same mistake is usually made on every rank: the server speaks first, and the others only if it does
+    // not.
     if (!is_server) std::this_thread::sleep_for(std::chrono::seconds(2));
     spdlog::error("{}", e.what());
     mpi.abort(static_cast<int>(e.code()));

@@ -18,7 +18,8 @@ CommandLine parse_recorded(const std::string& toml) {
   std::string path = (std::filesystem::temp_directory_path() / "cos2p-options-XXXXXX").string();
   const int file = mkstemp(path.data());
   if (file < 0 || write(file, toml.data(), toml.size()) != static_cast<ssize_t>(toml.size())) {
-    fail(ExitCode::environment, "{} cannot be written (recorded options are read through it), make room or set TMPDIR", path);
+    fail(ExitCode::environment,
+         "{} cannot be written (recorded options are read through it), make room or set TMPDIR", path);
   }
   close(file);
   const std::array<const char*, 4> argv{"cos2p", "train", "--config", path.c_str()};

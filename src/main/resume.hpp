@@ -7,11 +7,12 @@
 
 namespace cos2p {
 
-/// The options of a resumed run: those recorded in the checkpoint, with what the user gave now in their place. The output goes
-/// on where the checkpoint lies, unless --output was given.
+/// The options of a resumed run: those recorded in the checkpoint, with what the user gave now in their
+/// place. The output goes on where the checkpoint lies, unless --output was given.
 CommandLine continue_options(const CommandLine& given, const Checkpoint& checkpoint);
 
-/// The server's options (as TOML) on a worker, with the worker's own where they belong to its machine: --data-dir, --device,
+/// The server's options (as TOML) on a worker, with the worker's own where they belong to its machine:
+/// --data-dir, --device,
 /// --threads, --quiet.
 CommandLine adopt_options(const std::string& server_toml, const CommandLine& given);
 

@@ -31,6 +31,8 @@ void install_signal_handlers(bool is_worker) {
   std::signal(SIGPIPE, SIG_IGN);
 }
 
-bool stop_requested() { return stop_signals != 0; }
+bool stop_requested() {
+  return stop_signals != 0;
+}
 
 }  // namespace cos2p

@@ -67,11 +67,13 @@ Anchor random_anchor(const Segment& segment, Rng& rng) {
 }
 
 /// The rule as it is written, value by value: the plainest program that can be right.
-std::vector<float> naive_merge(const Segment& segment, const Updates& u, const Anchor& anchor, std::vector<float> values) {
+std::vector<float> naive_merge(const Segment& segment, const Updates& u, const Anchor& anchor,
+                               std::vector<float> values) {
   for (const TensorSpec& tensor : segment.tensors) {
     for (std::int64_t i = 0; i < tensor.numel(); ++i) {
       const std::int64_t unit = tensor.per_unit ? i / tensor.row() : -1;
-      double total = unit >= 0 ? (anchor.units.empty() ? 0 : anchor.units[static_cast<std::size_t>(unit)]) : anchor.shared;
+      double total = unit >= 0 ? (anchor.units.empty() ? 0 : anchor.units[static_cast<std::size_t>(unit)])
+                               : anchor.shared;
       double discounted = 0, sum = 0;
       bool any = false;
       for (std::size_t k = 0; k < u.inputs.size(); ++k) {
@@ -167,7 +169,8 @@ BOOST_AUTO_TEST_CASE(one_full_weight_update_replaces_the_value) {
   for (const Segment& segment : table) {
     const UnitSet all = segment.units > 0 ? UnitSet::all(segment.units) : UnitSet();
     const std::vector<float> update = random_values(segment.numel, rng);
-    std::vector<float> values(static_cast<std::size_t>(segment.numel), std::numeric_limits<float>::quiet_NaN());
+    std::vector<float> values(static_cast<std::size_t>(segment.numel),
+                              std::numeric_limits<float>::quiet_NaN());
     merge_segment(segment, std::vector<MergeInput>{{update.data(), &all, 1, 1}}, nullptr, {}, values, 1);
     for (std::size_t i = 0; i < values.size(); ++i) BOOST_REQUIRE_SMALL(values[i] - update[i], 1e-8F);
   }
@@ -175,7 +178,8 @@ BOOST_AUTO_TEST_CASE(one_full_weight_update_replaces_the_value) {
 
 BOOST_AUTO_TEST_CASE(values_that_are_no_numbers_are_found_wherever_they_stand) {
   for (std::size_t at : {0, 1023, 1024, 4999}) {
-    for (float bad : {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity(), -kValueLimit}) {
+    for (float bad :
+         {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity(), -kValueLimit}) {
       std::vector<float> values(5000, 1.0F);
       BOOST_TEST(values_in_range(values));
       values[at] = bad;

@@ -18,7 +18,8 @@ struct Fixture {
 
   std::vector<Trainer> trainers(int count) const {
     std::vector<Trainer> result;
-    for (int c = 0; c < count; ++c) result.push_back({100.0 * (c + 1), full_assignment(table.options()), true});
+    for (int c = 0; c < count; ++c)
+      result.push_back({100.0 * (c + 1), full_assignment(table.options()), true});
     return result;
   }
   const Segment& attention() const { return table[table.attention(0)]; }
@@ -33,7 +34,8 @@ BOOST_AUTO_TEST_CASE(sync_waits_for_all_trainers_and_takes_their_weighted_mean) 
   Aggregator a(table, store, policy_of(PolicyKind::sync), trainers(3), 1);
   for (int c = 0; c < 3; ++c) {
     BOOST_TEST(a.merge_ready(0).empty());
-    BOOST_TEST((a.add(constant_update(attention(), c, 0, 0, static_cast<float>(c)), 0, reason) == UpdateVerdict::accepted));
+    BOOST_TEST((a.add(constant_update(attention(), c, 0, 0, static_cast<float>(c)), 0, reason) ==
+                UpdateVerdict::accepted));
   }
   const auto merges = a.merge_ready(0);
   BOOST_REQUIRE(merges.size() == 1U);
@@ -97,12 +99,16 @@ BOOST_AUTO_TEST_CASE(a_stale_update_moves_the_value_less_and_past_the_bound_not_
 
 BOOST_AUTO_TEST_CASE(bad_updates_are_dropped_and_named) {
   Aggregator a(table, store, policy_of(PolicyKind::async), trainers(2), 1);
-  const float nan = std::numeric_limits<float>::quiet_NaN(), infinity = std::numeric_limits<float>::infinity();
+  const float nan = std::numeric_limits<float>::quiet_NaN(),
+              infinity = std::numeric_limits<float>::infinity();
   BOOST_TEST((a.add(constant_update(attention(), 0, 0, 0, nan), 0, reason) == UpdateVerdict::not_finite));
   BOOST_TEST(reason.find("block_00/attention") != std::string::npos);
-  BOOST_TEST((a.add(constant_update(attention(), 0, 0, 0, infinity), 0, reason) == UpdateVerdict::not_finite));
-  BOOST_TEST((a.add(constant_update(attention(), 0, 0, 7, 1), 0, reason) == UpdateVerdict::malformed));  // from the future
-  BOOST_TEST((a.add(constant_update(attention(), 9, 0, 0, 1), 0, reason) == UpdateVerdict::malformed));  // nobody
+  BOOST_TEST(
+      (a.add(constant_update(attention(), 0, 0, 0, infinity), 0, reason) == UpdateVerdict::not_finite));
+  BOOST_TEST((a.add(constant_update(attention(), 0, 0, 7, 1), 0, reason) ==
+              UpdateVerdict::malformed));  // from the future
+  BOOST_TEST(
+      (a.add(constant_update(attention(), 9, 0, 0, 1), 0, reason) == UpdateVerdict::malformed));  // nobody
   Message unknown = constant_update(attention(), 0, 0, 0, 1);
   unknown.header.segment = 1000;
   BOOST_TEST((a.add(std::move(unknown), 0, reason) == UpdateVerdict::malformed));
@@ -122,7 +128,8 @@ BOOST_AUTO_TEST_CASE(a_client_cannot_write_what_its_plan_does_not_train) {
   auto fleet = trainers(1);
   fleet[0].assignment.kept_blocks = 1;
   Aggregator a(table, store, policy_of(PolicyKind::async), fleet, 1);
-  BOOST_TEST((a.add(constant_update(table[table.attention(1)], 0, 0, 0, 1), 0, reason) == UpdateVerdict::malformed));
+  BOOST_TEST(
+      (a.add(constant_update(table[table.attention(1)], 0, 0, 0, 1), 0, reason) == UpdateVerdict::malformed));
   BOOST_TEST(reason.find("does not train block_01/attention") != std::string::npos);
 }
 

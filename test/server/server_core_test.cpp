@@ -16,12 +16,14 @@ struct Run {
   std::vector<RoundRow> closed;
   int dropped = 0;
 
-  Run(const PolicyOptions& policy, int clients, int rounds) : core(table, store, setup(table, policy, clients, rounds)) {
+  Run(const PolicyOptions& policy, int clients, int rounds)
+      : core(table, store, setup(table, policy, clients, rounds)) {
     zero(store, table);
     core.on_round_closed = [this](const RoundRow& row) { closed.push_back(row); };
     core.on_dropped = [this](const MessageHeader&, UpdateVerdict, const std::string&) { ++dropped; };
   }
-  static ServerCore::Setup setup(const SegmentTable& table, const PolicyOptions& policy, int clients, int rounds) {
+  static ServerCore::Setup setup(const SegmentTable& table, const PolicyOptions& policy, int clients,
+                                 int rounds) {
     ServerCore::Setup setup;
     setup.policy = policy;
     setup.rounds = rounds;
@@ -34,7 +36,8 @@ struct Run {
     return setup;
   }
   void local_round(int client, int index, float value, double now_s) {
-    for (const Segment& segment : table) core.handle(constant_update(segment, client, index, store.version(segment.id), value), now_s);
+    for (const Segment& segment : table)
+      core.handle(constant_update(segment, client, index, store.version(segment.id), value), now_s);
     core.handle(round_report(client, index, 100, 0.5 + client), now_s);
   }
 };

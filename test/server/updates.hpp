@@ -22,11 +22,13 @@ inline SegmentTable tiny_table() {
 
 inline Buffer buffer_of(std::size_t bytes) {
   auto* data = static_cast<std::byte*>(std::calloc(1, bytes + 64));
-  return {data, bytes, bytes + 64, nullptr, [](void*, std::byte* released, std::size_t) { std::free(released); }};
+  return {data, bytes, bytes + 64, nullptr,
+          [](void*, std::byte* released, std::size_t) { std::free(released); }};
 }
 
 /// An update of all units of a segment, every value `value`.
-inline Message constant_update(const Segment& segment, int client, int round, std::uint64_t base, float value) {
+inline Message constant_update(const Segment& segment, int client, int round, std::uint64_t base,
+                               float value) {
   Message message;
   MessageHeader& header = message.header;
   header.client = client;
@@ -41,7 +43,8 @@ inline Message constant_update(const Segment& segment, int client, int round, st
     std::memcpy(message.body.data(), bitmap.data(), bitmap.size());
   }
   const std::vector<float> values(static_cast<std::size_t>(segment.numel), value);
-  std::memcpy(message.body.data() + values_offset(header.bitmap_bytes), values.data(), values.size() * sizeof(float));
+  std::memcpy(message.body.data() + values_offset(header.bitmap_bytes), values.data(),
+              values.size() * sizeof(float));
   return message;
 }
 
@@ -70,7 +73,8 @@ inline PolicyOptions policy_of(PolicyKind kind) {
 }
 
 inline void zero(ModelStore& store, const SegmentTable& table) {
-  for (const Segment& segment : table) store.restore(segment.id, std::vector<float>(static_cast<std::size_t>(segment.numel), 0.0F), 0);
+  for (const Segment& segment : table)
+    store.restore(segment.id, std::vector<float>(static_cast<std::size_t>(segment.numel), 0.0F), 0);
 }
 
 }  // namespace cos2p::test

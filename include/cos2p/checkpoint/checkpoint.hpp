@@ -18,58 +18,58 @@ inline constexpr int kSchemaVersion = 1;
 
 /// /meta
 struct RunIdentity {
-  std::string run_id;            ///< 16 hex digits, drawn once per run, kept by a resume
+  std::string run_id;  ///< 16 hex digits, drawn once per run, kept by a resume
   std::string program_version;
-  std::string created;           ///< ISO 8601, UTC
-  std::string dataset;           ///< "fashion-mnist"
+  std::string created;                         ///< ISO 8601, UTC
+  std::string dataset;                         ///< "fashion-mnist"
   std::map<std::string, std::string> options;  ///< every option in effect
 };
 
 /// /segments, one row per segment
 struct SegmentRecord {
-  std::uint64_t version = 0;     ///< merges so far
-  std::int64_t updates = 0;      ///< updates merged so far
-  std::int64_t trainers = 0;     ///< distinct clients that ever contributed
+  std::uint64_t version = 0;        ///< merges so far
+  std::int64_t updates = 0;         ///< updates merged so far
+  std::int64_t trainers = 0;        ///< distinct clients that ever contributed
   std::int32_t last_staleness = 0;  ///< largest of the last merge
   std::int32_t last_updates = 0;    ///< |N_q^i| of the last merge
 };
 
 /// /clients/<id>
 struct ClientRecord {
-  std::string budget;            ///< as written: "0.5", "2GiB", "orin-nano"
+  std::string budget;  ///< as written: "0.5", "2GiB", "orin-nano"
   Assignment assignment;
   std::int64_t memory_budget = 0, predicted_memory = 0, measured_memory = 0;  ///< bytes
   std::int64_t samples = 0;
   std::vector<std::int64_t> class_counts;
-  std::int32_t rounds = 0;       ///< local rounds delivered; the next one has this index
+  std::int32_t rounds = 0;              ///< local rounds delivered; the next one has this index
   std::vector<UnitSet> heads, neurons;  ///< per kept block, as last trained; empty before the first update
 };
 
 /// /history/rounds, one row per server round
 struct RoundRow {
   std::int32_t round = 0;
-  double time_s = 0;             ///< since the start of the run (simulated for the in-process transport)
-  std::int32_t reports = 0;      ///< local rounds that closed this round
-  std::int32_t updates = 0;      ///< segment updates merged
-  std::int32_t n_star = 0;       ///< min over merged segments of |N_q^i|
+  double time_s = 0;         ///< since the start of the run (simulated for the in-process transport)
+  std::int32_t reports = 0;  ///< local rounds that closed this round
+  std::int32_t updates = 0;  ///< segment updates merged
+  std::int32_t n_star = 0;   ///< min over merged segments of |N_q^i|
   std::int32_t segments_merged = 0, segments_total = 0;  ///< coverage
-  double staleness_mean = 0;     ///< tau_q, mean over merged updates
+  double staleness_mean = 0;                             ///< tau_q, mean over merged updates
   std::int32_t staleness_max = 0;
-  std::int64_t dropped = 0;      ///< messages and updates dropped so far
-  double loss = 0;               ///< mean training loss of the reports, by samples
-  double utilisation = 0;        ///< compute / (compute + waiting) of the reports
-  std::int32_t workers = 0;      ///< alive
+  std::int64_t dropped = 0;  ///< messages and updates dropped so far
+  double loss = 0;           ///< mean training loss of the reports, by samples
+  double utilisation = 0;    ///< compute / (compute + waiting) of the reports
+  std::int32_t workers = 0;  ///< alive
 };
 /// /history/evaluations, one row per evaluation and exit
 struct EvaluationRow {
   std::int32_t round = 0;
-  std::int32_t block = 0;        ///< exit head's block
+  std::int32_t block = 0;  ///< exit head's block
   double time_s = 0;
   double loss = 0, accuracy = 0;
 };
 /// /history/clients, one row per local round
 struct ClientRow {
-  std::int32_t round = 0;        ///< server round in which it arrived
+  std::int32_t round = 0;  ///< server round in which it arrived
   std::int32_t client = 0;
   std::int32_t client_round = 0;
   double time_s = 0;
@@ -92,21 +92,24 @@ struct PendingUpdate {
 /// A local round that was computed and not delivered yet (in-process transport only).
 struct InFlightRound {
   std::int32_t client = 0, client_round = 0;
-  double deliver_at_s = 0;       ///< simulated time
+  double deliver_at_s = 0;  ///< simulated time
   std::vector<PendingUpdate> updates;
   RoundReport report;
 };
 
 /// /state: what else a resume needs
 struct RunState {
-  std::int32_t round = 0;        ///< rounds closed
+  std::int32_t round = 0;  ///< rounds closed
   double time_s = 0;
-  std::uint64_t seed = 0;        ///< random streams are named by (seed, purpose, client, local round): no more state is needed
-  std::vector<double> open_since_s;     ///< per segment: arrival of the first pending update, < 0 where none
+  std::uint64_t seed =
+      0;  ///< random streams are named by (seed, purpose, client, local round): no more state is needed
+  std::vector<double> open_since_s;  ///< per segment: arrival of the first pending update, < 0 where none
   std::vector<PendingUpdate> pending;
   std::vector<InFlightRound> in_flight;
-  std::vector<double> next_start_s;     ///< per client (in-process transport): when its next local round starts; < 0 = waiting
-  std::vector<double> idle_since_s;  ///< per client (in-process transport): when its last local round arrived; < 0 before
+  std::vector<double>
+      next_start_s;  ///< per client (in-process transport): when its next local round starts; < 0 = waiting
+  std::vector<double>
+      idle_since_s;  ///< per client (in-process transport): when its last local round arrived; < 0 before
   // counters of the round that is still open
   std::vector<std::int32_t> open_updates;  ///< per segment: updates merged in it
   RoundRow open_round;
@@ -124,20 +127,23 @@ struct Checkpoint {
   RunState state;
 };
 
-/// Writes `DIR/checkpoint-<round, 6 digits>.h5`: aside, flushed, synced, renamed; points `DIR/latest` (a relative symbolic link, replaced
-/// by rename) at it; removes all but the newest two. Returns the path. Throws Error(environment) with the system's reason where
-/// it cannot be written (disk full, read-only, quota): then nothing that was there before has changed.
+/// Writes `DIR/checkpoint-<round, 6 digits>.h5`: aside, flushed, synced, renamed; points `DIR/latest` (a
+/// relative symbolic link, replaced by rename) at it; removes all but the newest two. Returns the path.
+/// Throws Error(environment) with the system's reason where it cannot be written (disk full, read-only,
+/// quota): then nothing that was there before has changed.
 std::string write_checkpoint(const std::string& directory, const Checkpoint& checkpoint);
 
-/// Reads a file, or the newest whole checkpoint of a directory (`latest`; the one before it when that is damaged, with a warning).
-/// Throws Error(checkpoint) naming the file and the reason: missing, cut, not HDF5, not ours, another schema version, wrong shapes.
+/// Reads a file, or the newest whole checkpoint of a directory (`latest`; the one before it when that is
+/// damaged, with a warning). Throws Error(checkpoint) naming the file and the reason: missing, cut, not HDF5,
+/// not ours, another schema version, wrong shapes.
 Checkpoint read_checkpoint(const std::string& path);
 
-/// Throws Error(checkpoint) where `checkpoint`, read from `path`, is not of the model `expected`: names the first segment and
-/// tensor that differ, with both shapes.
+/// Throws Error(checkpoint) where `checkpoint`, read from `path`, is not of the model `expected`: names the
+/// first segment and tensor that differ, with both shapes.
 void require_model(const Checkpoint& checkpoint, const ModelOptions& expected, const std::string& path);
 
-/// For `cos2p inspect`: segments, shapes, versions, trainers, masks as a picture in text, history; and the same as JSON.
+/// For `cos2p inspect`: segments, shapes, versions, trainers, masks as a picture in text, history; and the
+/// same as JSON.
 std::string inspect_text(const Checkpoint& checkpoint, const std::string& path);
 std::string inspect_json(const Checkpoint& checkpoint, const std::string& path);
 

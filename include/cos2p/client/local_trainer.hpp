@@ -17,7 +17,8 @@ namespace cos2p {
 struct LocalUpdate {
   MessageHeader header;
   std::vector<std::uint8_t> bitmap;  ///< kept units
-  Span<const float> values;          ///< of the kept units; borrowed from the trainer's model until its next round, or from `owned`
+  Span<const float>
+      values;  ///< of the kept units; borrowed from the trainer's model until its next round, or from `owned`
   std::vector<float> owned;
 };
 
@@ -36,12 +37,13 @@ struct UnitChoice {
   std::vector<UnitSet> heads, neurons;  ///< per kept block
 };
 
-/// Executes local rounds of any client of this process: pull, choose units, train, and hand over what is to be pushed.
-/// A client's randomness is named by (seed, client, local round); its optimizer starts anew in each local round.
+/// Executes local rounds of any client of this process: pull, choose units, train, and hand over what is to
+/// be pushed. A client's randomness is named by (seed, client, local round); its optimizer starts anew in
+/// each local round.
 class LocalTrainer {
  public:
   struct Setup {
-    const SegmentTable* table = nullptr;     ///< outlives the trainer, like the next two
+    const SegmentTable* table = nullptr;  ///< outlives the trainer, like the next two
     const ImageSet* images = nullptr;
     const Partition* partition = nullptr;
     Normalization normalization;
@@ -57,7 +59,8 @@ class LocalTrainer {
   /// Called between optimizer steps; false ends the round early.
   using KeepGoing = std::function<bool()>;
   /// Local round `index` of the task's client; nothing where `keep_going` ended it.
-  std::optional<LocalRound> run(WorkerChannel& channel, const ClientTask& task, int index, const Notice& notice, const KeepGoing& keep_going);
+  std::optional<LocalRound> run(WorkerChannel& channel, const ClientTask& task, int index,
+                                const Notice& notice, const KeepGoing& keep_going);
 
   /// Units chosen so far, by client; set_units() continues those of a checkpoint.
   const std::map<int, UnitChoice>& units() const;

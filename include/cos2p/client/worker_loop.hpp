@@ -8,20 +8,20 @@
 namespace cos2p {
 
 struct WorkerLoopOptions {
-  double server_timeout_s = 60;           ///< the server counts as gone when its heartbeat stands still for so long
-  std::function<bool()> stop_requested;   ///< SIGTERM to this worker: leave in order
+  double server_timeout_s = 60;  ///< the server counts as gone when its heartbeat stands still for so long
+  std::function<bool()> stop_requested;  ///< SIGTERM to this worker: leave in order
 };
 
 /// How a worker's run ended.
 enum class WorkerEnd {
-  run_ended,      ///< the server said that the run is over
-  left,           ///< this worker was asked to leave
-  excluded,       ///< the server put it out
+  run_ended,  ///< the server said that the run is over
+  left,       ///< this worker was asked to leave
+  excluded,   ///< the server put it out
   server_gone,
 };
 
-/// A worker's whole life: waits for its tasks, executes its clients in turn (in lockstep: each once per server round), pushes,
-/// until the server stops. Never waits for another worker.
+/// A worker's whole life: waits for its tasks, executes its clients in turn (in lockstep: each once per
+/// server round), pushes, until the server stops. Never waits for another worker.
 WorkerEnd run_worker(WorkerChannel& channel, LocalTrainer& trainer, const WorkerLoopOptions& options);
 
 }  // namespace cos2p

@@ -9,28 +9,30 @@
 
 namespace cos2p {
 
-/// Sums are taken in fixed point: every weight is a multiple of 2^-20 and at most 1, every product of weight and value is
-/// rounded to a multiple of 2^-30 and added as an integer (values below 2^12, up to 2^11 updates: 53 bits). So the result does
-/// not depend on the order in which updates arrive or are added, and a replay gives the same bits.
+/// Sums are taken in fixed point: every weight is a multiple of 2^-20 and at most 1, every product of weight
+/// and value is rounded to a multiple of 2^-30 and added as an integer (values below 2^12, up to 2^11
+/// updates: 53 bits). So the result does not depend on the order in which updates arrive or are added, and a
+/// replay gives the same bits.
 inline constexpr double kWeightSteps = 0x1p20;
 inline constexpr double kValueSteps = 0x1p30;
-inline constexpr float kValueLimit = 4096.0F;   ///< |value| at or above it is refused (a diverged update)
+inline constexpr float kValueLimit = 4096.0F;  ///< |value| at or above it is refused (a diverged update)
 inline constexpr std::int64_t kMaxUpdatesPerMerge = 2048;
 
 /// The nearest allowed weight; `weight` in [0, 1].
 double quantize_weight(double weight);
 
-/// One client's update of a segment, in the layout of its submodel: the segment's tensors with the kept units only.
+/// One client's update of a segment, in the layout of its submodel: the segment's tensors with the kept units
+/// only.
 struct MergeInput {
   const float* values = nullptr;   ///< units->size() decides how many: segment.numel_with(units->size())
   const UnitSet* units = nullptr;  ///< kept units (empty set for segments without units)
   double weight = 0;               ///< share in the mean, quantized
-  double discounted = 0;           ///< the part of `weight` that moves the value (staleness), quantized, <= weight
+  double discounted = 0;  ///< the part of `weight` that moves the value (staleness), quantized, <= weight
 };
 
 /// Sums of updates that are no longer held: full layout, in fixed point.
 struct PartialSums {
-  std::vector<std::int64_t> values;               ///< per value of the full segment
+  std::vector<std::int64_t> values;                  ///< per value of the full segment
   std::vector<double> unit_weight, unit_discounted;  ///< per unit
   double shared_weight = 0, shared_discounted = 0;   ///< of tensors without units
   std::int64_t updates = 0;
@@ -42,19 +44,22 @@ struct PartialSums {
   }
 };
 
-/// Weight that stands for the present value, per unit and for shared tensors: that of trainers which have not delivered.
+/// Weight that stands for the present value, per unit and for shared tensors: that of trainers which have not
+/// delivered.
 struct Anchor {
   std::vector<double> units;  ///< empty = 0 for each
   double shared = 0;
 };
 
-/// values <- (sum_n discounted_n x_n + (D - sum_n discounted_n) values) / D with D = anchor + sum_n weight_n, for each unit
-/// and for the shared tensors separately; what no input holds keeps its value. `sums` (may be null) counts as further inputs.
-void merge_segment(const Segment& segment, Span<const MergeInput> inputs, const PartialSums* sums, const Anchor& anchor,
-                   Span<float> values, int threads);
+/// values <- (sum_n discounted_n x_n + (D - sum_n discounted_n) values) / D with D = anchor + sum_n weight_n,
+/// for each unit and for the shared tensors separately; what no input holds keeps its value. `sums` (may be
+/// null) counts as further inputs.
+void merge_segment(const Segment& segment, Span<const MergeInput> inputs, const PartialSums* sums,
+                   const Anchor& anchor, Span<float> values, int threads);
 
 /// Adds the inputs to `sums`, which is sized on first use and starts from zero where it is empty.
-void accumulate_segment(const Segment& segment, Span<const MergeInput> inputs, PartialSums& sums, int threads);
+void accumulate_segment(const Segment& segment, Span<const MergeInput> inputs, PartialSums& sums,
+                        int threads);
 
 /// True where every value is finite and below kValueLimit.
 bool values_in_range(Span<const float> values);

@@ -18,8 +18,8 @@ struct ClientBudget {
 };
 
 /// "0.5" = that share (at most 1) of the full model's predicted training memory; "50%" = that share of its
-/// parameters; "2GiB" = bytes; "orin-nano" = what usable_memory() leaves of a profile's memory. A plain number
-/// above 1 without a point is bytes. Throws Error(usage) naming `option`.
+/// parameters; "2GiB" = bytes; "orin-nano" = what usable_memory() leaves of a profile's memory. A plain
+/// number above 1 without a point is bytes. Throws Error(usage) naming `option`.
 ClientBudget parse_budget(const std::string& text, const SegmentTable& table, const TrainingShape& training,
                           const std::string& option);
 

@@ -15,9 +15,9 @@ namespace cos2p {
 
 /// What the aggregator knows of a client.
 struct Trainer {
-  double samples = 0;            ///< its weight where updates are weighted by samples
+  double samples = 0;  ///< its weight where updates are weighted by samples
   Assignment assignment;
-  bool active = true;            ///< its worker lives
+  bool active = true;  ///< its worker lives
 };
 
 /// What became of a segment update.
@@ -27,19 +27,20 @@ std::string to_string(UpdateVerdict verdict);
 /// One merge of one segment.
 struct SegmentMerge {
   SegmentId segment;
-  std::uint64_t version = 0;                ///< the new one
-  int updates = 0;                          ///< |N_q^i|
-  std::vector<std::int32_t> staleness;      ///< delta of each of them
+  std::uint64_t version = 0;            ///< the new one
+  int updates = 0;                      ///< |N_q^i|
+  std::vector<std::int32_t> staleness;  ///< delta of each of them
 };
 
-/// Segment-wise, per-unit aggregation with versions and staleness. Deterministic: the merged bits depend on which updates
-/// were merged, not on the order in which they came (kernels/merge.hpp). One thread at a time.
+/// Segment-wise, per-unit aggregation with versions and staleness. Deterministic: the merged bits depend on
+/// which updates were merged, not on the order in which they came (kernels/merge.hpp). One thread at a time.
 class Aggregator {
  public:
-  Aggregator(const SegmentTable& table, ModelStore& store, const PolicyOptions& policy, std::vector<Trainer> trainers, int threads);
+  Aggregator(const SegmentTable& table, ModelStore& store, const PolicyOptions& policy,
+             std::vector<Trainer> trainers, int threads);
 
-  /// Checks an update before memory is given to it: known client and segment, sizes that can be. Reads nothing that changes,
-  /// so any thread may call it. Fills `reason`.
+  /// Checks an update before memory is given to it: known client and segment, sizes that can be. Reads
+  /// nothing that changes, so any thread may call it. Fills `reason`.
   UpdateVerdict check_shape(const MessageHeader& header, std::string& reason) const;
   /// Takes a whole update into the pending ones; `reason` says why it was not.
   UpdateVerdict add(Message update, double now_s, std::string& reason);
@@ -58,7 +59,8 @@ class Aggregator {
   const std::vector<UnitSet>& heads_of(ClientId client) const;
   const std::vector<UnitSet>& neurons_of(ClientId client) const;
 
-  /// For checkpoints. Sums that were folded go along as they are held: as buffers again they would not be the same updates.
+  /// For checkpoints. Sums that were folded go along as they are held: as buffers again they would not be the
+  /// same updates.
   void save(Checkpoint& checkpoint) const;
   void restore(const Checkpoint& checkpoint);
 
@@ -67,7 +69,7 @@ class Aggregator {
     MessageHeader header;
     UnitSet units;
     Buffer body;
-    double weight = 0;           ///< quantized share of the largest client's
+    double weight = 0;  ///< quantized share of the largest client's
     double discounted = 0;
     std::int32_t staleness = 0;
     const float* values() const;
@@ -82,9 +84,9 @@ class Aggregator {
   };
   struct ClientState {
     Trainer trainer;
-    std::vector<std::int32_t> last_round;   ///< per segment, of the last accepted update; -1 before
+    std::vector<std::int32_t> last_round;  ///< per segment, of the last accepted update; -1 before
     std::vector<UnitSet> heads, neurons;
-    std::vector<UnitSet> segment_units;     ///< per segment, as last seen
+    std::vector<UnitSet> segment_units;  ///< per segment, as last seen
   };
   UpdateVerdict check_age(const MessageHeader& header, std::string& reason) const;
   double weight_of(const Trainer& trainer) const;
@@ -102,7 +104,7 @@ class Aggregator {
   std::vector<ClientState> clients_;
   std::vector<SegmentState> segments_;
   std::vector<SegmentRecord> records_;
-  std::vector<std::vector<bool>> contributed_;   ///< per segment, per client
+  std::vector<std::vector<bool>> contributed_;  ///< per segment, per client
 };
 
 }  // namespace cos2p

@@ -10,16 +10,17 @@
 namespace cos2p {
 
 struct ExitResult {
-  int block = 0;           ///< the exit head's block
-  double loss = 0;         ///< mean cross-entropy
-  double accuracy = 0;     ///< share in [0, 1]
+  int block = 0;        ///< the exit head's block
+  double loss = 0;      ///< mean cross-entropy
+  double accuracy = 0;  ///< share in [0, 1]
 };
 
 /// Evaluates the full model on a set of images at each of its exits. One thread at a time.
 class Evaluator {
  public:
   /// `table` and `images` must outlive it. `device` as on the command line ("auto", "cpu", "cuda:0").
-  Evaluator(const SegmentTable& table, const ImageSet& images, const Normalization& normalization, const std::string& device, int batch_size);
+  Evaluator(const SegmentTable& table, const ImageSet& images, const Normalization& normalization,
+            const std::string& device, int batch_size);
   ~Evaluator();
   /// `values[segment]` = the full segment's values. Results are sorted by block.
   std::vector<ExitResult> evaluate(const std::vector<std::vector<float>>& values);

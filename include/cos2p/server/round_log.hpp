@@ -8,11 +8,12 @@
 
 namespace cos2p {
 
-/// What a run tells while it goes: one line a round (and a progress bar below it where standard output is a terminal), and
-/// metrics.csv, evaluations.csv and clients.csv in the output directory. One thread at a time.
+/// What a run tells while it goes: one line a round (and a progress bar below it where standard output is a
+/// terminal), and metrics.csv, evaluations.csv and clients.csv in the output directory. One thread at a time.
 class RoundLog {
  public:
-  /// Writes the rows of `history` (of a resumed run) first. A directory that cannot be written throws Error(environment).
+  /// Writes the rows of `history` (of a resumed run) first. A directory that cannot be written throws
+  /// Error(environment).
   RoundLog(const std::string& directory, int rounds, bool quiet, const History& history);
   ~RoundLog();
   RoundLog(const RoundLog&) = delete;

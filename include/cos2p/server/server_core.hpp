@@ -10,11 +10,12 @@
 
 namespace cos2p {
 
-/// The server as a state machine: messages and the time in, merges and closed rounds out. It knows neither MPI nor threads,
-/// so that a run between processes and a run inside one process are the same code. Used by one thread at a time.
+/// The server as a state machine: messages and the time in, merges and closed rounds out. It knows neither
+/// MPI nor threads, so that a run between processes and a run inside one process are the same code. Used by
+/// one thread at a time.
 ///
-/// A round closes when min(min_updates, active clients) local rounds have been reported in it, or `deadline_s` after the first
-/// report. Segments merge by themselves in between (Aggregator).
+/// A round closes when min(min_updates, active clients) local rounds have been reported in it, or
+/// `deadline_s` after the first report. Segments merge by themselves in between (Aggregator).
 class ServerCore {
  public:
   struct Setup {
@@ -49,7 +50,7 @@ class ServerCore {
   bool finished() const { return state_round_ >= setup_.rounds; }
   int round() const { return state_round_; }
   Notice notice(Notice::Phase phase) const;
-  std::vector<ClientTask> tasks() const;           ///< of all clients
+  std::vector<ClientTask> tasks() const;  ///< of all clients
   std::int64_t updates_dropped() const { return dropped_; }
   const History& history() const { return history_; }
   void add_evaluation(const std::vector<EvaluationRow>& rows);

@@ -15,33 +15,34 @@ namespace cos2p {
 
 struct ServerLoopOptions {
   std::string output;
-  int evaluate_every = 1, checkpoint_every = 1;   ///< rounds; 0 = only at the end
-  bool final_checkpoint = true;                   ///< evaluate and write a checkpoint at the end
-  double worker_timeout_s = 60;                   ///< a worker counts as gone when its heartbeat stands still for so long
-  double farewell_s = 20;                         ///< how long the end of a run waits for workers to leave
-  double time_offset_s = 0;                       ///< seconds of the run before a resume
+  int evaluate_every = 1, checkpoint_every = 1;  ///< rounds; 0 = only at the end
+  bool final_checkpoint = true;                  ///< evaluate and write a checkpoint at the end
+  double worker_timeout_s = 60;  ///< a worker counts as gone when its heartbeat stands still for so long
+  double farewell_s = 20;        ///< how long the end of a run waits for workers to leave
+  double time_offset_s = 0;      ///< seconds of the run before a resume
 };
 
 /// What the server's loop needs from outside.
 struct ServerLoopHooks {
-  std::function<void()> progress;                  ///< lets MPI move data
-  std::function<bool()> stop_requested;            ///< Ctrl-C, SIGTERM
-  std::function<bool(WorkerRank)> process_gone;    ///< known at once for workers of this host; may be empty
-  std::function<int(ClientId)> worker_of;          ///< rank of the worker that executes a client
+  std::function<void()> progress;                ///< lets MPI move data
+  std::function<bool()> stop_requested;          ///< Ctrl-C, SIGTERM
+  std::function<bool(WorkerRank)> process_gone;  ///< known at once for workers of this host; may be empty
+  std::function<int(ClientId)> worker_of;        ///< rank of the worker that executes a client
 };
 
 enum class ServerEnd { finished, stopped, no_workers };
 
 struct ServerResult {
   ServerEnd end = ServerEnd::finished;
-  std::string checkpoint;              ///< path of the last one written; empty where none could be
+  std::string checkpoint;  ///< path of the last one written; empty where none could be
   std::vector<EvaluationRow> evaluation;
-  bool all_workers_left = true;        ///< nobody died: MPI_Finalize will not hang
+  bool all_workers_left = true;  ///< nobody died: MPI_Finalize will not hang
 };
 
-/// Runs the server: the calling thread polls the channels (and is the only one that may call MPI), a second one merges, a
-/// third one evaluates and writes checkpoints in the background. Never waits for a worker.
-ServerResult run_server(ServerCore& core, StagingPool& pool, std::vector<std::unique_ptr<ServerChannel>>& channels, Evaluator& evaluator,
+/// Runs the server: the calling thread polls the channels (and is the only one that may call MPI), a second
+/// one merges, a third one evaluates and writes checkpoints in the background. Never waits for a worker.
+ServerResult run_server(ServerCore& core, StagingPool& pool,
+                        std::vector<std::unique_ptr<ServerChannel>>& channels, Evaluator& evaluator,
                         RoundLog& log, const ServerLoopOptions& options, const ServerLoopHooks& hooks);
 
 /// One evaluation as rows of the history.

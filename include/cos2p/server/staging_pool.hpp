@@ -10,9 +10,9 @@
 
 namespace cos2p {
 
-/// Memory for messages between their arrival and their merge, with a fixed limit: when it is used up, channels stop draining,
-/// and their senders wait. Freed buffers are kept and handed out again, since touching fresh memory is slow.
-/// Thread-safe; must outlive every Buffer it gave out.
+/// Memory for messages between their arrival and their merge, with a fixed limit: when it is used up,
+/// channels stop draining, and their senders wait. Freed buffers are kept and handed out again, since
+/// touching fresh memory is slow. Thread-safe; must outlive every Buffer it gave out.
 class StagingPool {
  public:
   explicit StagingPool(std::size_t limit_bytes) : limit_(limit_bytes) {}

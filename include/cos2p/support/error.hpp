@@ -11,12 +11,12 @@ namespace cos2p {
 /// How the program ends; documented in README.md and `cos2p --help`.
 enum class ExitCode : int {
   ok = 0,
-  internal = 1,      ///< a fault of ours: an assertion, an unexpected exception
-  usage = 2,         ///< an option, a budget or a combination that cannot work
-  data = 3,          ///< a data set that is missing, cut or wrong
-  checkpoint = 4,    ///< a checkpoint that cannot be read or does not fit
-  no_workers = 5,    ///< nobody is left to train (server), or the server cannot be reached (worker)
-  environment = 6,   ///< the machine, MPI, the network, the output directory
+  internal = 1,     ///< a fault of ours: an assertion, an unexpected exception
+  usage = 2,        ///< an option, a budget or a combination that cannot work
+  data = 3,         ///< a data set that is missing, cut or wrong
+  checkpoint = 4,   ///< a checkpoint that cannot be read or does not fit
+  no_workers = 5,   ///< nobody is left to train (server), or the server cannot be reached (worker)
+  environment = 6,  ///< the machine, MPI, the network, the output directory
 };
 
 /// The user's mistake or the machine's state, in words: PROBLEM (REASON), SUGGESTION. Carries the exit code.
@@ -29,7 +29,8 @@ class Error : public std::runtime_error {
   ExitCode code_;
 };
 
-/// Throws an Error with a formatted message: `fail(ExitCode::data, "{} is cut ({} of {} bytes), download it again", ...)`.
+/// Throws an Error with a formatted message: `fail(ExitCode::data, "{} is cut ({} of {} bytes), download it
+/// again", ...)`.
 template <typename... Args>
 [[noreturn]] void fail(ExitCode code, fmt::format_string<Args...> format, Args&&... args) {
   throw Error(code, fmt::format(format, std::forward<Args>(args)...));

@@ -8,7 +8,8 @@ namespace cos2p {
 std::uint64_t resident_bytes();
 /// Largest resident memory since the start or the last reset_peak_resident(), bytes.
 std::uint64_t peak_resident_bytes();
-/// Resets the kernel's peak to the present value (Linux: /proc/self/clear_refs); false where that is not allowed.
+/// Resets the kernel's peak to the present value (Linux: /proc/self/clear_refs); false where that is not
+/// allowed.
 bool reset_peak_resident();
 /// Memory of this machine, bytes; a container's limit where one is set.
 std::uint64_t machine_memory_bytes();

@@ -14,9 +14,10 @@ constexpr std::uint64_t mix64(std::uint64_t x) {
   return x ^ (x >> 31);
 }
 
-/// A small random engine (a UniformRandomBitGenerator) whose streams are named by keys instead of being stored:
-/// Rng(seed, {purpose, client, round}) is the same everywhere, so a resumed run needs no saved generator state.
-/// The distributions below are ours because those of the standard library differ between implementations.
+/// A small random engine (a UniformRandomBitGenerator) whose streams are named by keys instead of being
+/// stored: Rng(seed, {purpose, client, round}) is the same everywhere, so a resumed run needs no saved
+/// generator state. The distributions below are ours because those of the standard library differ between
+/// implementations.
 class Rng {
  public:
   using result_type = std::uint64_t;

@@ -14,7 +14,8 @@ class Span {
   Span(T* data, std::size_t size) : data_(data), size_(size) {}
   Span(std::vector<std::remove_const_t<T>>& v) : data_(v.data()), size_(v.size()) {}  // NOLINT: implicit
   template <typename U = T, typename = std::enable_if_t<std::is_const_v<U>>>
-  Span(const std::vector<std::remove_const_t<T>>& v) : data_(v.data()), size_(v.size()) {}  // NOLINT: implicit
+  Span(const std::vector<std::remove_const_t<T>>& v)
+      : data_(v.data()), size_(v.size()) {}  // NOLINT: implicit
   template <typename U, typename = std::enable_if_t<std::is_same_v<const U, T>>>
   Span(Span<U> other) : data_(other.data()), size_(other.size()) {}  // NOLINT: implicit
 

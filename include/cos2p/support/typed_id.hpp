@@ -24,7 +24,8 @@ class TypedId {
 
 using SegmentId = TypedId<struct SegmentTag>;  ///< index into SegmentTable
 using ClientId = TypedId<struct ClientTag>;    ///< index into the fleet, 0-based
-using WorkerRank = TypedId<struct WorkerTag>;  ///< rank of a process in MPI_COMM_WORLD, 1-based (0 is the server)
+using WorkerRank =
+    TypedId<struct WorkerTag>;  ///< rank of a process in MPI_COMM_WORLD, 1-based (0 is the server)
 
 }  // namespace cos2p
 
