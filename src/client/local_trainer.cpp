@@ -186,6 +186,19 @@ std::unique_ptr<torch::optim::Optimizer> make_optimizer(const LocalTrainingOptio
 
 }  // namespace
 
+namespace {
+
+/// (K): strength * log of the client's class frequencies, with one sample more of each so that none is zero.
+torch::Tensor class_adjustment(const ImageSet& images, const std::vector<std::int64_t>& samples,
+                               double strength) {
+  torch::Tensor counts = torch::ones({images.classes});
+  float* count = counts.data_ptr<float>();
+  for (std::int64_t sample : samples) ++count[images.labels[static_cast<std::size_t>(sample)]];
+  return strength * torch::log(counts / counts.sum());
+}
+
+}  // namespace
+
 bool LocalTrainer::State::train(const ClientTask& task, int index, const Notice& notice,
                                 const KeepGoing& keep_going, RoundReport& report) {
   const LocalTrainingOptions& local = setup.local;
@@ -195,6 +208,8 @@ bool LocalTrainer::State::train(const ClientTask& task, int index, const Notice&
   SampleStream stream(samples, rng);
   std::vector<torch::Tensor> parameters = resident.model->parameters();
   auto optimizer = make_optimizer(local, learning_rate(local, notice.round, notice.rounds), parameters);
+  const torch::Tensor adjustment =
+      class_adjustment(*setup.images, samples, local.logit_adjustment).to(device);
   torch::Tensor loss_sum = torch::zeros({}, device), correct = torch::zeros({}, device);
   for (int step = 0; step < report.steps; ++step) {
     if (!keep_going()) return false;
@@ -214,8 +229,8 @@ bool LocalTrainer::State::train(const ClientTask& task, int index, const Notice&
     torch::Tensor loss = torch::zeros({}, device), deepest;
     int exits = 0;
     for (const torch::Tensor& exit : logits) {
-      if (!exit.requires_grad()) continue;  // of a frozen block
-      deepest = torch::nn::functional::cross_entropy(exit, labels);
+      if (!exit.requires_grad()) continue;                                        // of a frozen block
+      deepest = torch::nn::functional::cross_entropy(exit + adjustment, labels);  // (B, K) + (K)
       loss = loss + deepest;
       ++exits;
     }

@@ -334,6 +334,8 @@ void add_policy(Table& t) {
   t.choice<NormalizeKind>(
       "normalize", AT(policy.normalize),
       "average over the updates that came, or over all trainers (absent ones hold the value)");
+  t.flag("pace-correction", AT(policy.pace_correction),
+         "a client that delivers k times as often as the slowest trainer of a segment counts 1/k each time");
 }
 
 void add_local_training(Table& t) {
@@ -366,6 +368,8 @@ void add_local_training(Table& t) {
       "only the schedule 'cosine' has a length");
   t.real("clip-norm", AT(local.clip_norm), 0, true, kAny,
          "largest norm of all gradients together; 0 = no limit");
+  t.real("logit-adjustment", AT(local.logit_adjustment), 0, true, 10,
+         "strength of the correction of a client's loss for its own class frequencies; 0 = none");
   t.flag("scale-kept-units", AT(local.scale_kept_units),
          "scale a part's output by all/kept units while training");
   t.whole("reselect-every", AT(local.reselect_every), 0, kMany,

@@ -17,7 +17,8 @@ Buffer plain_buffer(std::size_t bytes) {
   const std::size_t capacity = (bytes + 4095) / 4096 * 4096 + 4096;
   auto* data = static_cast<std::byte*>(std::aligned_alloc(4096, capacity));
   if (data == nullptr) throw std::bad_alloc();
-  return {data, bytes, capacity, nullptr, [](void*, std::byte* released, std::size_t) { std::free(released); }};
+  return {data, bytes, capacity, nullptr,
+          [](void*, std::byte* released, std::size_t) { std::free(released); }};
 }
 
 UnitSet units_of(const Segment& segment, const MessageHeader& header, const Buffer& body) {
@@ -52,8 +53,8 @@ const float* Aggregator::Pending::values() const {
   return reinterpret_cast<const float*>(body.data() + values_offset(header.bitmap_bytes));
 }
 
-Aggregator::Aggregator(const SegmentTable& table, ModelStore& store, const PolicyOptions& policy, std::vector<Trainer> trainers,
-                       int threads)
+Aggregator::Aggregator(const SegmentTable& table, ModelStore& store, const PolicyOptions& policy,
+                       std::vector<Trainer> trainers, int threads)
     : table_(table), store_(store), policy_(policy), rule_(merge_rule(policy)), threads_(threads) {
   const auto segments = static_cast<std::size_t>(table.size());
   for (Trainer& trainer : trainers) {
@@ -75,6 +76,21 @@ double Aggregator::weight_of(const Trainer& trainer) const {
   return quantize_weight(std::max(trainer.samples / largest_samples_, 1 / kWeightSteps));
 }
 
+/// Deliveries of the slowest present trainer over this client's own, for the update's segment; at least 1/16,
+/// so that a client that hangs does not hold the model still.
+double Aggregator::pace(const MessageHeader& header) const {
+  constexpr double kLeast = 1.0 / 16;
+  if (!policy_.pace_correction) return 1;
+  const auto segment = static_cast<std::size_t>(header.segment);
+  int slowest = header.client_round + 1;
+  for (const ClientState& client : clients_) {
+    if (!client.trainer.active || !trains(client.trainer.assignment, table_[SegmentId(header.segment)]))
+      continue;
+    slowest = std::min(slowest, std::max(1, client.last_round[segment] + 1));
+  }
+  return std::max(kLeast, static_cast<double>(slowest) / (header.client_round + 1));
+}
+
 UpdateVerdict Aggregator::check_shape(const MessageHeader& header, std::string& reason) const {
   if (header.client < 0 || header.client >= narrow<std::int32_t>(clients_.size())) {
     reason = fmt::format("client {} is not one of the {} of this run", header.client, clients_.size());
@@ -94,8 +110,9 @@ UpdateVerdict Aggregator::check_shape(const MessageHeader& header, std::string& 
   const std::int64_t values = header.body_bytes - values_offset(bitmap);
   const std::int64_t smallest = segment.numel_with(0) * static_cast<std::int64_t>(sizeof(float));
   if (header.bitmap_bytes != bitmap || values < smallest || values > segment.bytes() || values % 4 != 0) {
-    reason = fmt::format("{}: {} bytes with a unit bitmap of {} cannot be (bitmap {}, values {} to {} bytes)", segment.name,
-                         header.body_bytes, header.bitmap_bytes, bitmap, smallest, segment.bytes());
+    reason =
+        fmt::format("{}: {} bytes with a unit bitmap of {} cannot be (bitmap {}, values {} to {} bytes)",
+                    segment.name, header.body_bytes, header.bitmap_bytes, bitmap, smallest, segment.bytes());
     return UpdateVerdict::malformed;
   }
   return UpdateVerdict::accepted;
@@ -110,7 +127,8 @@ UpdateVerdict Aggregator::check_age(const MessageHeader& header, std::string& re
     return UpdateVerdict::malformed;
   }
   if (version - header.base_version > static_cast<std::uint64_t>(rule_.staleness_bound)) {
-    reason = fmt::format("{}: {} versions old (bound {})", segment.name, version - header.base_version, rule_.staleness_bound);
+    reason = fmt::format("{}: {} versions old (bound {})", segment.name, version - header.base_version,
+                         rule_.staleness_bound);
     return UpdateVerdict::stale;
   }
   if (header.client_round <= client.last_round[static_cast<std::size_t>(header.segment)]) {
@@ -136,8 +154,8 @@ UpdateVerdict Aggregator::add(Message update, double now_s, std::string& reason)
     return UpdateVerdict::malformed;
   }
   if (value_count(header) != segment.numel_with(pending.units.size())) {
-    reason = fmt::format("{}: {} values for {} of {} units, expected {}", segment.name, value_count(header), pending.units.size(),
-                         segment.units, segment.numel_with(pending.units.size()));
+    reason = fmt::format("{}: {} values for {} of {} units, expected {}", segment.name, value_count(header),
+                         pending.units.size(), segment.units, segment.numel_with(pending.units.size()));
     return UpdateVerdict::malformed;
   }
   pending.body = std::move(update.body);
@@ -148,7 +166,8 @@ UpdateVerdict Aggregator::add(Message update, double now_s, std::string& reason)
   ClientState& client = clients_[static_cast<std::size_t>(header.client)];
   pending.staleness = narrow<std::int32_t>(store_.version(id) - header.base_version);
   pending.weight = weight_of(client.trainer);
-  pending.discounted = quantize_weight(pending.weight * staleness_discount(policy_, pending.staleness));
+  pending.discounted =
+      quantize_weight(pending.weight * staleness_discount(policy_, pending.staleness) * pace(header));
   client.last_round[static_cast<std::size_t>(header.segment)] = header.client_round;
   client.segment_units[static_cast<std::size_t>(header.segment)] = pending.units;
   if (segment.units > 0) {
@@ -184,7 +203,8 @@ std::vector<SegmentMerge> Aggregator::merge_ready(double now_s) {
     if (state.updates() == 0) continue;
     const int needed = std::max(1, std::min(rule_.min_updates, active_trainers(segment.id)));
     const bool late = rule_.deadline_s > 0 && now_s - state.open_since_s >= rule_.deadline_s;
-    if (state.updates() >= needed || late || state.updates() >= kMaxUpdatesPerMerge - 1) merges.push_back(merge(segment.id));
+    if (state.updates() >= needed || late || state.updates() >= kMaxUpdatesPerMerge - 1)
+      merges.push_back(merge(segment.id));
   }
   return merges;
 }
@@ -197,7 +217,8 @@ Anchor Aggregator::anchor(const Segment& segment, const SegmentState& state) con
   Anchor result;
   if (policy_.normalize == NormalizeKind::updates) return result;
   std::vector<bool> delivered(clients_.size(), false);
-  for (const Pending& pending : state.pending) delivered[static_cast<std::size_t>(pending.header.client)] = true;
+  for (const Pending& pending : state.pending)
+    delivered[static_cast<std::size_t>(pending.header.client)] = true;
   for (std::int32_t client : state.folded_clients) delivered[static_cast<std::size_t>(client)] = true;
   result.units.assign(static_cast<std::size_t>(segment.units), 0);
   for (std::size_t c = 0; c < clients_.size(); ++c) {
@@ -210,8 +231,11 @@ Anchor Aggregator::anchor(const Segment& segment, const SegmentState& state) con
       for (std::int32_t unit : units.kept()) result.units[static_cast<std::size_t>(unit)] += weight;
     } else {
       // It has not told its units yet: each is one of them with the same probability.
-      const int kept = segment.kind == SegmentKind::attention ? client.trainer.assignment.heads : client.trainer.assignment.neurons;
-      const double share = quantize_weight(weight * std::min(1.0, static_cast<double>(kept) / static_cast<double>(std::max<std::int64_t>(segment.units, 1))));
+      const int kept = segment.kind == SegmentKind::attention ? client.trainer.assignment.heads
+                                                              : client.trainer.assignment.neurons;
+      const double share = quantize_weight(
+          weight * std::min(1.0, static_cast<double>(kept) /
+                                     static_cast<double>(std::max<std::int64_t>(segment.units, 1))));
       for (double& unit : result.units) unit += share;
     }
   }
@@ -233,7 +257,9 @@ SegmentMerge Aggregator::merge(SegmentId id) {
     contributed[static_cast<std::size_t>(pending.header.client)] = true;
   }
   const Anchor present = anchor(segment, state);
-  result.version = store_.publish(id, [&](Span<float> values) { merge_segment(segment, inputs, &state.sums, present, values, threads_); });
+  result.version = store_.publish(id, [&](Span<float> values) {
+    merge_segment(segment, inputs, &state.sums, present, values, threads_);
+  });
   result.updates = narrow<int>(result.staleness.size());
   SegmentRecord& record = records_[static_cast<std::size_t>(id.value())];
   record.version = result.version;
@@ -266,7 +292,8 @@ void Aggregator::fold_largest() {
   SegmentId chosen;
   for (const Segment& segment : table_) {
     std::int64_t bytes = 0;
-    for (const Pending& pending : segments_[static_cast<std::size_t>(segment.id.value())].pending) bytes += pending.header.body_bytes;
+    for (const Pending& pending : segments_[static_cast<std::size_t>(segment.id.value())].pending)
+      bytes += pending.header.body_bytes;
     if (bytes > largest) {
       largest = bytes;
       chosen = segment.id;
@@ -275,11 +302,17 @@ void Aggregator::fold_largest() {
   if (chosen.valid()) fold(chosen);
 }
 
-void Aggregator::set_active(ClientId client, bool active) { clients_[static_cast<std::size_t>(client.value())].trainer.active = active; }
+void Aggregator::set_active(ClientId client, bool active) {
+  clients_[static_cast<std::size_t>(client.value())].trainer.active = active;
+}
 
-const std::vector<UnitSet>& Aggregator::heads_of(ClientId client) const { return clients_[static_cast<std::size_t>(client.value())].heads; }
+const std::vector<UnitSet>& Aggregator::heads_of(ClientId client) const {
+  return clients_[static_cast<std::size_t>(client.value())].heads;
+}
 
-const std::vector<UnitSet>& Aggregator::neurons_of(ClientId client) const { return clients_[static_cast<std::size_t>(client.value())].neurons; }
+const std::vector<UnitSet>& Aggregator::neurons_of(ClientId client) const {
+  return clients_[static_cast<std::size_t>(client.value())].neurons;
+}
 
 void Aggregator::save(Checkpoint& checkpoint) const {
   checkpoint.segments = records_;
@@ -306,7 +339,8 @@ void Aggregator::save(Checkpoint& checkpoint) const {
 }
 
 void Aggregator::restore(const Checkpoint& checkpoint) {
-  COS2P_ASSERT(checkpoint.values.size() == segments_.size() && checkpoint.segments.size() == segments_.size());
+  COS2P_ASSERT(checkpoint.values.size() == segments_.size() &&
+               checkpoint.segments.size() == segments_.size());
   records_ = checkpoint.segments;
   for (const Segment& segment : table_) {
     const auto index = static_cast<std::size_t>(segment.id.value());
@@ -320,10 +354,13 @@ void Aggregator::restore(const Checkpoint& checkpoint) {
     for (const Segment& segment : table_) {
       const auto& sets = segment.kind == SegmentKind::attention ? record.heads : record.neurons;
       if (segment.units > 0 && static_cast<std::size_t>(segment.block) < sets.size()) {
-        clients_[c].segment_units[static_cast<std::size_t>(segment.id.value())] = sets[static_cast<std::size_t>(segment.block)];
+        clients_[c].segment_units[static_cast<std::size_t>(segment.id.value())] =
+            sets[static_cast<std::size_t>(segment.block)];
       }
-      // Who contributed is known as a number only; the clients that have delivered rounds and train the segment are the same ones.
-      if (record.rounds > 0 && trains(clients_[c].trainer.assignment, segment)) contributed_[static_cast<std::size_t>(segment.id.value())][c] = true;
+      // Who contributed is known as a number only; the clients that have delivered rounds and train the
+      // segment are the same ones.
+      if (record.rounds > 0 && trains(clients_[c].trainer.assignment, segment))
+        contributed_[static_cast<std::size_t>(segment.id.value())][c] = true;
     }
   }
   for (const PendingUpdate& saved : checkpoint.state.pending) {
@@ -335,16 +372,23 @@ void Aggregator::restore(const Checkpoint& checkpoint) {
     header.base_version = saved.base_version;
     header.weight = saved.weight;
     header.bitmap_bytes = narrow<std::int64_t>(saved.bitmap.size());
-    header.body_bytes = values_offset(header.bitmap_bytes) + narrow<std::int64_t>(saved.values.size() * sizeof(float));
+    header.body_bytes =
+        values_offset(header.bitmap_bytes) + narrow<std::int64_t>(saved.values.size() * sizeof(float));
     message.body = plain_buffer(narrow<std::size_t>(header.body_bytes));
     std::memcpy(message.body.data(), saved.bitmap.data(), saved.bitmap.size());
-    std::memcpy(message.body.data() + values_offset(header.bitmap_bytes), saved.values.data(), saved.values.size() * sizeof(float));
-    auto& last_round = clients_.at(static_cast<std::size_t>(saved.client)).last_round.at(static_cast<std::size_t>(saved.segment));
+    std::memcpy(message.body.data() + values_offset(header.bitmap_bytes), saved.values.data(),
+                saved.values.size() * sizeof(float));
+    auto& last_round = clients_.at(static_cast<std::size_t>(saved.client))
+                           .last_round.at(static_cast<std::size_t>(saved.segment));
     last_round = std::min(last_round, saved.client_round - 1);
     std::string reason;
-    const UpdateVerdict verdict = add(std::move(message), checkpoint.state.open_since_s.at(static_cast<std::size_t>(saved.segment)), reason);
+    const UpdateVerdict verdict =
+        add(std::move(message), checkpoint.state.open_since_s.at(static_cast<std::size_t>(saved.segment)),
+            reason);
     if (verdict != UpdateVerdict::accepted) {
-      fail(ExitCode::checkpoint, "a pending update in the checkpoint does not fit (client {}, {}), resume from an older one", saved.client, reason);
+      fail(ExitCode::checkpoint,
+           "a pending update in the checkpoint does not fit (client {}, {}), resume from an older one",
+           saved.client, reason);
     }
   }
 }

@@ -15,8 +15,8 @@
 namespace cos2p {
 namespace {
 
-/// Whether a person looks at standard output. mpirun gives its ranks a terminal of its own making, so that there the
-/// launcher has to tell.
+/// Whether a person looks at standard output. mpirun gives its ranks a terminal of its own making, so that
+/// there the launcher has to tell.
 bool on_terminal() {
   const char* told = std::getenv("COS2P_TERMINAL");
   if (told != nullptr) return std::strcmp(told, "1") == 0;
@@ -26,7 +26,8 @@ bool on_terminal() {
 std::FILE* open_table(const std::string& path, const char* header) {
   std::FILE* file = std::fopen(path.c_str(), "w");
   if (file == nullptr) {
-    fail(ExitCode::environment, "{} cannot be written ({}), choose another directory with --output", path, std::strerror(errno));
+    fail(ExitCode::environment, "{} cannot be written ({}), choose another directory with --output", path,
+         std::strerror(errno));
   }
   std::fputs(header, file);
   return file;
@@ -37,12 +38,14 @@ std::FILE* open_table(const std::string& path, const char* header) {
 RoundLog::RoundLog(const std::string& directory, int rounds, bool quiet, const History& history)
     : rounds_(rounds), quiet_(quiet), terminal_(!quiet && on_terminal()), start_s_(monotonic_seconds()) {
   metrics_ = open_table(directory + "/metrics.csv",
-                        "round,time_s,reports,updates,n_star,segments_merged,segments_total,staleness_mean,staleness_max,dropped,loss,"
+                        "round,time_s,reports,updates,n_star,segments_merged,segments_total,staleness_mean,"
+                        "staleness_max,dropped,loss,"
                         "utilisation,workers\n");
   evaluations_ = open_table(directory + "/evaluations.csv", "round,block,time_s,loss,accuracy\n");
-  clients_ = open_table(directory + "/clients.csv",
-                        "round,client,client_round,time_s,samples,steps,updates,loss,accuracy,compute_s,transfer_s,waiting_s,"
-                        "bytes_pulled,bytes_pushed,peak_memory_bytes,peak_resident_bytes\n");
+  clients_ = open_table(
+      directory + "/clients.csv",
+      "round,client,client_round,time_s,samples,steps,updates,loss,accuracy,compute_s,transfer_s,waiting_s,"
+      "bytes_pulled,bytes_pushed,peak_memory_bytes,peak_resident_bytes\n");
   quiet_ = true;
   for (const RoundRow& row : history.rounds) round(row);
   for (const EvaluationRow& row : history.evaluations) evaluation({row});
@@ -59,40 +62,47 @@ RoundLog::~RoundLog() {
 
 void RoundLog::write_row(std::FILE* file, const std::string& row) {
   const bool written = std::fputs(row.c_str(), file) >= 0 && std::fflush(file) == 0;
-  if (!written && !failed_) spdlog::warn("metrics cannot be written ({}), the run goes on without them", std::strerror(errno));
+  if (!written && !failed_)
+    spdlog::warn("metrics cannot be written ({}), the run goes on without them", std::strerror(errno));
   failed_ = !written;
 }
 
 void RoundLog::round(const RoundRow& r) {
-  write_row(metrics_, fmt::format("{},{:.3f},{},{},{},{},{},{:.4f},{},{},{:.6f},{:.4f},{}\n", r.round, r.time_s, r.reports, r.updates,
-                                  r.n_star, r.segments_merged, r.segments_total, r.staleness_mean, r.staleness_max, r.dropped, r.loss,
-                                  r.utilisation, r.workers));
+  write_row(metrics_,
+            fmt::format("{},{:.3f},{},{},{},{},{},{:.4f},{},{},{:.6f},{:.4f},{}\n", r.round, r.time_s,
+                        r.reports, r.updates, r.n_star, r.segments_merged, r.segments_total, r.staleness_mean,
+                        r.staleness_max, r.dropped, r.loss, r.utilisation, r.workers));
   if (first_round_s_ < 0 && !quiet_) {
     first_round_s_ = monotonic_seconds();
     first_round_ = r.round;
   }
   round_ = r.round;
-  line(fmt::format("round {:>4}/{}  {:>7.1f} s  loss {:.4f}  N* {}  coverage {}/{}  staleness {:.2f} (max {})  use {:.0f} %  dropped {}", r.round,
-                   rounds_, r.time_s, r.loss, r.n_star, r.segments_merged, r.segments_total, r.staleness_mean, r.staleness_max,
-                   100 * r.utilisation, r.dropped));
+  line(
+      fmt::format("round {:>4}/{}  {:>7.1f} s  loss {:.4f}  N* {}  coverage {}/{}  staleness {:.2f} (max {}) "
+                  " use {:.0f} %  dropped {}",
+                  r.round, rounds_, r.time_s, r.loss, r.n_star, r.segments_merged, r.segments_total,
+                  r.staleness_mean, r.staleness_max, 100 * r.utilisation, r.dropped));
 }
 
 void RoundLog::evaluation(const std::vector<EvaluationRow>& rows) {
   std::string exits;
   for (const EvaluationRow& row : rows) {
-    write_row(evaluations_, fmt::format("{},{},{:.3f},{:.6f},{:.6f}\n", row.round, row.block, row.time_s, row.loss, row.accuracy));
+    write_row(evaluations_, fmt::format("{},{},{:.3f},{:.6f},{:.6f}\n", row.round, row.block, row.time_s,
+                                        row.loss, row.accuracy));
     exits += fmt::format(" {:.1f}", 100 * row.accuracy);
   }
   if (rows.empty()) return;
   accuracy_ = fmt::format("{:.1f} %", 100 * rows.back().accuracy);
-  line(fmt::format("  after round {}: test accuracy {} (loss {:.4f}); by exit, shallow to deep:{}", rows.back().round, accuracy_, rows.back().loss, exits));
+  line(fmt::format("  after round {}: test accuracy {} (loss {:.4f}); by exit, shallow to deep:{}",
+                   rows.back().round, accuracy_, rows.back().loss, exits));
 }
 
 void RoundLog::client(const ClientRow& row) {
   const RoundReport& r = row.report;
-  write_row(clients_, fmt::format("{},{},{},{:.3f},{},{},{},{:.6f},{:.6f},{:.4f},{:.4f},{:.4f},{},{},{},{}\n", row.round, row.client,
-                                  row.client_round, row.time_s, r.samples, r.steps, r.updates, r.loss, r.accuracy, r.compute_s, r.transfer_s,
-                                  r.waiting_s, r.bytes_pulled, r.bytes_pushed, r.peak_memory, r.peak_resident));
+  write_row(clients_, fmt::format("{},{},{},{:.3f},{},{},{},{:.6f},{:.6f},{:.4f},{:.4f},{:.4f},{},{},{},{}\n",
+                                  row.round, row.client, row.client_round, row.time_s, r.samples, r.steps,
+                                  r.updates, r.loss, r.accuracy, r.compute_s, r.transfer_s, r.waiting_s,
+                                  r.bytes_pulled, r.bytes_pushed, r.peak_memory, r.peak_resident));
 }
 
 void RoundLog::line(const std::string& text) {
@@ -109,10 +119,12 @@ void RoundLog::draw_bar() {
   const int done = std::min(kWidth, kWidth * round_ / rounds_);
   std::string left;
   if (first_round_s_ >= 0 && round_ > first_round_) {
-    const double seconds = (monotonic_seconds() - first_round_s_) / (round_ - first_round_) * (rounds_ - round_);
+    const double seconds =
+        (monotonic_seconds() - first_round_s_) / (round_ - first_round_) * (rounds_ - round_);
     left = fmt::format("  {:.0f} s left", seconds);
   }
-  fmt::print("[{:#<{}}{:.<{}}] {}/{}{}{}", "", done, "", kWidth - done, round_, rounds_, left, accuracy_.empty() ? "" : "  accuracy " + accuracy_);
+  fmt::print("[{:#<{}}{:.<{}}] {}/{}{}{}", "", done, "", kWidth - done, round_, rounds_, left,
+             accuracy_.empty() ? "" : "  accuracy " + accuracy_);
 }
 
 void RoundLog::clear_bar() {

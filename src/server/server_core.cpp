@@ -13,7 +13,8 @@ namespace {
 std::vector<Trainer> trainers_of(const std::vector<ClientRecord>& clients) {
   std::vector<Trainer> trainers;
   trainers.reserve(clients.size());
-  for (const ClientRecord& client : clients) trainers.push_back({static_cast<double>(client.samples), client.assignment, true});
+  for (const ClientRecord& client : clients)
+    trainers.push_back({static_cast<double>(client.samples), client.assignment, true});
   return trainers;
 }
 
@@ -29,8 +30,10 @@ ServerCore::ServerCore(const SegmentTable& table, ModelStore& store, Setup setup
 
 UpdateVerdict ServerCore::check_shape(const MessageHeader& header, std::string& reason) const {
   if (header.kind == MessageKind::segment_update) return aggregator_.check_shape(header, reason);
-  if (header.kind == MessageKind::round_report && header.body_bytes == sizeof(RoundReport)) return UpdateVerdict::accepted;
-  reason = fmt::format("a message of kind {} with {} bytes cannot be", static_cast<std::uint32_t>(header.kind), header.body_bytes);
+  if (header.kind == MessageKind::round_report && header.body_bytes == sizeof(RoundReport))
+    return UpdateVerdict::accepted;
+  reason = fmt::format("a message of kind {} with {} bytes cannot be",
+                       static_cast<std::uint32_t>(header.kind), header.body_bytes);
   return UpdateVerdict::malformed;
 }
 
@@ -53,7 +56,8 @@ void ServerCore::handle(Message message, double now_s) {
 void ServerCore::report(const Message& message, double now_s) {
   const MessageHeader& header = message.header;
   std::string reason;
-  if (header.client < 0 || header.client >= narrow<std::int32_t>(setup_.clients.size()) || header.body_bytes != sizeof(RoundReport)) {
+  if (header.client < 0 || header.client >= narrow<std::int32_t>(setup_.clients.size()) ||
+      header.body_bytes != sizeof(RoundReport)) {
     reason = fmt::format("a round report of client {} with {} bytes", header.client, header.body_bytes);
   } else if (header.client_round < setup_.clients[static_cast<std::size_t>(header.client)].rounds) {
     reason = fmt::format("local round {} was reported before", header.client_round);

@@ -16,8 +16,8 @@
 namespace cos2p {
 namespace {
 
-/// Evaluates and writes checkpoints while training goes on. A job that comes while one is running is refused: the next
-/// round will offer a newer one.
+/// Evaluates and writes checkpoints while training goes on. A job that comes while one is running is refused:
+/// the next round will offer a newer one.
 class Background {
  public:
   struct Job {
@@ -27,7 +27,10 @@ class Background {
   using Done = std::function<void(std::vector<EvaluationRow> rows, std::string path)>;
 
   Background(Evaluator& evaluator, std::string directory, Done done)
-      : evaluator_(evaluator), directory_(std::move(directory)), done_(std::move(done)), thread_([this] { run(); }) {}
+      : evaluator_(evaluator),
+        directory_(std::move(directory)),
+        done_(std::move(done)),
+        thread_([this] { run(); }) {}
   ~Background() {
     {
       const std::lock_guard<std::mutex> lock(mutex_);
@@ -85,7 +88,8 @@ class Background {
 /// Owns the core: takes messages from a queue, merges, closes rounds, offers snapshots to the background.
 class MergeThread {
  public:
-  MergeThread(ServerCore& core, Evaluator& evaluator, RoundLog& log, const ServerLoopOptions& options, double start_s)
+  MergeThread(ServerCore& core, Evaluator& evaluator, RoundLog& log, const ServerLoopOptions& options,
+              double start_s)
       : core_(core),
         log_(log),
         options_(options),
@@ -93,9 +97,13 @@ class MergeThread {
         round_(core.round()),
         finished_(core.finished()),
         logged_clients_(core.history().clients.size()),
-        background_(evaluator, options.output, [this](std::vector<EvaluationRow> rows, std::string path) { background_done(std::move(rows), std::move(path)); }) {
+        background_(evaluator, options.output, [this](std::vector<EvaluationRow> rows, std::string path) {
+          background_done(std::move(rows), std::move(path));
+        }) {
     core_.on_round_closed = [this](const RoundRow& row) { round_closed(row); };
-    core_.on_dropped = [this](const MessageHeader& header, UpdateVerdict verdict, const std::string& reason) { dropped(header, verdict, reason); };
+    core_.on_dropped = [this](const MessageHeader& header, UpdateVerdict verdict, const std::string& reason) {
+      dropped(header, verdict, reason);
+    };
     thread_ = std::thread([this] { run(); });
   }
   ~MergeThread() { stop(); }
@@ -112,7 +120,9 @@ class MergeThread {
   }
 
   void deliver(Message message) {
-    enqueue([this, shared = std::make_shared<Message>(std::move(message))] { core_.handle(std::move(*shared), now()); });
+    enqueue([this, shared = std::make_shared<Message>(std::move(message))] {
+      core_.handle(std::move(*shared), now());
+    });
   }
   void run_on_core(std::function<void()> task) { enqueue(std::move(task)); }
   void memory_pressure() {
@@ -146,7 +156,8 @@ class MergeThread {
         std::function<void()> task;
         {
           std::unique_lock<std::mutex> lock(mutex_);
-          wake_.wait_for(lock, std::chrono::milliseconds(50), [this] { return stop_ || pressure_ || !queue_.empty(); });
+          wake_.wait_for(lock, std::chrono::milliseconds(50),
+                         [this] { return stop_ || pressure_ || !queue_.empty(); });
           if (stop_ && queue_.empty()) return;
           if (!queue_.empty()) {
             task = std::move(queue_.front());
@@ -175,7 +186,8 @@ class MergeThread {
     round_ = row.round;
     finished_ = core_.finished();
     const auto due = [&](int every, int last) { return every > 0 && row.round / every > last / every; };
-    const bool evaluate = due(options_.evaluate_every, last_evaluated_), write = due(options_.checkpoint_every, last_written_);
+    const bool evaluate = due(options_.evaluate_every, last_evaluated_),
+               write = due(options_.checkpoint_every, last_written_);
     if (finished_ || !(evaluate || write) || !background_.idle()) return;
     auto job = std::make_unique<Background::Job>();
     job->evaluate = evaluate;
@@ -189,7 +201,8 @@ class MergeThread {
   void dropped(const MessageHeader& header, UpdateVerdict verdict, const std::string& reason) {
     constexpr int kLines = 20;  // a broken client must not fill the log
     if (++drop_lines_ > kLines) return;
-    spdlog::warn("update of client {} (local round {}) dropped: {} ({}){}", header.client, header.client_round, to_string(verdict), reason,
+    spdlog::warn("update of client {} (local round {}) dropped: {} ({}){}", header.client,
+                 header.client_round, to_string(verdict), reason,
                  drop_lines_ == kLines ? "; further ones are only counted" : "");
   }
 
@@ -230,7 +243,8 @@ class MergeThread {
 /// Gives memory to arriving messages and passes them to the merge thread.
 class Sink : public MessageSink {
  public:
-  Sink(ServerCore& core, StagingPool& pool, MergeThread& merger) : core_(core), pool_(pool), merger_(merger) {}
+  Sink(ServerCore& core, StagingPool& pool, MergeThread& merger)
+      : core_(core), pool_(pool), merger_(merger) {}
   void discard_everything() { discard_ = true; }
 
   Verdict begin(WorkerRank worker, const MessageHeader& header, Buffer& body) override {
@@ -260,18 +274,21 @@ class Sink : public MessageSink {
 /// Who lives, by heartbeat and by process.
 class Membership {
  public:
-  Membership(std::vector<std::unique_ptr<ServerChannel>>& channels, const ServerLoopOptions& options, const ServerLoopHooks& hooks, int clients)
+  Membership(std::vector<std::unique_ptr<ServerChannel>>& channels, const ServerLoopOptions& options,
+             const ServerLoopHooks& hooks, int clients)
       : channels_(channels), options_(options), hooks_(hooks), clients_(clients), members_(channels.size()) {
     for (Member& member : members_) member.seen_s = monotonic_seconds();
   }
 
   int alive() const {
-    return static_cast<int>(std::count_if(members_.begin(), members_.end(), [](const Member& m) { return m.alive; }));
+    return static_cast<int>(
+        std::count_if(members_.begin(), members_.end(), [](const Member& m) { return m.alive; }));
   }
   bool lost_any() const { return lost_; }
   bool is_alive(std::size_t i) const { return members_[i].alive; }
 
-  /// Looks at everybody; calls `gone(client)` for each client whose worker went, and returns whether anybody went.
+  /// Looks at everybody; calls `gone(client)` for each client whose worker went, and returns whether anybody
+  /// went.
   bool look(const std::function<void(ClientId)>& gone) {
     const double now = monotonic_seconds();
     bool changed = false;
@@ -295,7 +312,9 @@ class Membership {
         spdlog::info("worker {} left", channel.worker().value());
       } else {
         spdlog::warn("worker {} is gone ({}); the run goes on with {}", channel.worker().value(),
-                     process_gone ? "its process ended" : fmt::format("no heartbeat for {:.0f} s", now - member.seen_s), alive());
+                     process_gone ? "its process ended"
+                                  : fmt::format("no heartbeat for {:.0f} s", now - member.seen_s),
+                     alive());
         Notice notice;
         notice.phase = Notice::Phase::excluded;
         channel.set_notice(notice);
@@ -335,19 +354,23 @@ std::string try_write_checkpoint(const std::string& directory, const Checkpoint&
   try {
     return write_checkpoint(directory, checkpoint);
   } catch (const Error& e) {
-    spdlog::error("checkpoint of round {} was not written: {}; the run goes on and the last good checkpoint stays", checkpoint.state.round, e.what());
+    spdlog::error(
+        "checkpoint of round {} was not written: {}; the run goes on and the last good checkpoint stays",
+        checkpoint.state.round, e.what());
     return {};
   }
 }
 
-ServerResult run_server(ServerCore& core, StagingPool& pool, std::vector<std::unique_ptr<ServerChannel>>& channels, Evaluator& evaluator,
+ServerResult run_server(ServerCore& core, StagingPool& pool,
+                        std::vector<std::unique_ptr<ServerChannel>>& channels, Evaluator& evaluator,
                         RoundLog& log, const ServerLoopOptions& options, const ServerLoopHooks& hooks) {
   ServerResult result;
   const std::vector<ClientTask> tasks = core.tasks();
   for (auto& channel : channels) {
     std::vector<ClientTask> own;
-    std::copy_if(tasks.begin(), tasks.end(), std::back_inserter(own),
-                 [&](const ClientTask& task) { return hooks.worker_of(ClientId(task.client)) == channel->worker().value(); });
+    std::copy_if(tasks.begin(), tasks.end(), std::back_inserter(own), [&](const ClientTask& task) {
+      return hooks.worker_of(ClientId(task.client)) == channel->worker().value();
+    });
     channel->set_tasks(own);
   }
   core.set_workers(static_cast<int>(channels.size()));
@@ -382,7 +405,8 @@ ServerResult run_server(ServerCore& core, StagingPool& pool, std::vector<std::un
       std::int64_t drops = 0;
       for (const auto& channel : channels) drops += channel->dropped().total();
       const bool changed = members.look([&](ClientId client) {
-        if (stopping_since_s < 0) merger.run_on_core([&core, &merger, client] { core.set_active(client, false, merger.now()); });
+        if (stopping_since_s < 0)
+          merger.run_on_core([&core, &merger, client] { core.set_active(client, false, merger.now()); });
       });
       merger.run_on_core([&core, drops, alive = members.alive()] {
         core.set_workers(alive);
@@ -390,9 +414,11 @@ ServerResult run_server(ServerCore& core, StagingPool& pool, std::vector<std::un
       });
       if (changed && members.alive() == 0 && stopping_since_s < 0) result.end = ServerEnd::no_workers;
     }
-    const bool over = merger.finished() || merger.error() != nullptr || result.end == ServerEnd::no_workers || hooks.stop_requested();
+    const bool over = merger.finished() || merger.error() != nullptr || result.end == ServerEnd::no_workers ||
+                      hooks.stop_requested();
     if (over && stopping_since_s < 0) {
-      if (!merger.finished() && result.end != ServerEnd::no_workers && merger.error() == nullptr) result.end = ServerEnd::stopped;
+      if (!merger.finished() && result.end != ServerEnd::no_workers && merger.error() == nullptr)
+        result.end = ServerEnd::stopped;
       stopping_since_s = now;
       if (result.end == ServerEnd::finished) sink.discard_everything();
       publish(Notice::Phase::stopping);

@@ -31,7 +31,8 @@ std::optional<Buffer> StagingPool::acquire(std::size_t bytes) {
   const std::lock_guard<std::mutex> lock(mutex_);
   auto found = free_.lower_bound(capacity);
   std::byte* data = nullptr;
-  if (found != free_.end() && found->first <= 2 * capacity) {  // a little too large is better than fresh memory
+  if (found != free_.end() &&
+      found->first <= 2 * capacity) {  // a little too large is better than fresh memory
     capacity = found->first;
     data = found->second;
     free_.erase(found);

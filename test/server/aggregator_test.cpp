@@ -97,6 +97,19 @@ BOOST_AUTO_TEST_CASE(a_stale_update_moves_the_value_less_and_past_the_bound_not_
   BOOST_TEST(reason.find("2 versions old (bound 1)") != std::string::npos);
 }
 
+BOOST_AUTO_TEST_CASE(a_fast_client_counts_less_each_time) {
+  PolicyOptions policy = policy_of(PolicyKind::async);
+  policy.pace_correction = true;
+  Aggregator a(table, store, policy, trainers(2), 1);
+  a.add(constant_update(attention(), 1, 0, 0, 0), 0, reason);
+  a.merge_ready(0);
+  a.add(constant_update(attention(), 0, 0, 1, 0), 0, reason);
+  a.merge_ready(0);
+  a.add(constant_update(attention(), 0, 1, 2, 1), 0, reason);  // its second, while the other has delivered once
+  a.merge_ready(0);
+  BOOST_TEST(value() == 0.5F);
+}
+
 BOOST_AUTO_TEST_CASE(bad_updates_are_dropped_and_named) {
   Aggregator a(table, store, policy_of(PolicyKind::async), trainers(2), 1);
   const float nan = std::numeric_limits<float>::quiet_NaN(),

@@ -69,6 +69,7 @@ inline PolicyOptions policy_of(PolicyKind kind) {
   policy.kind = kind;
   policy.discount = DiscountKind::constant;
   policy.normalize = NormalizeKind::updates;
+  policy.pace_correction = false;
   return policy;
 }
 

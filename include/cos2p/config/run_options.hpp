@@ -37,6 +37,9 @@ struct PolicyOptions {
   double discount_b = 4;
   WeightingKind weighting = WeightingKind::samples;
   NormalizeKind normalize = NormalizeKind::trainers;
+  /// A client that delivers k times as often as the slowest trainer of a segment counts 1/k each time:
+  /// otherwise the model leans to the data of fast clients.
+  bool pace_correction = true;
   bool lockstep() const { return kind == PolicyKind::sync; }
 };
 
@@ -53,6 +56,10 @@ struct LocalTrainingOptions {
   int schedule_rounds = 0;  ///< length of the cosine, server rounds; 0 = rounds
   double clip_norm = 1.0;   ///< of all gradients together; 0 = none
   bool scale_kept_units = true;
+  /// Strength of the logit adjustment for a client's own class frequencies (Menon et al. 2021; 0 = none):
+  /// log(frequency) is added to the logits in the training loss, so that a client does not teach the model
+  /// that the classes it lacks do not exist.
+  double logit_adjustment = 1.0;
   int reselect_every = 10;  ///< local rounds after which a client chooses its units anew; 0 = never
 };
 

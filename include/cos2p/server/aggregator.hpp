@@ -90,6 +90,7 @@ class Aggregator {
   };
   UpdateVerdict check_age(const MessageHeader& header, std::string& reason) const;
   double weight_of(const Trainer& trainer) const;
+  double pace(const MessageHeader& header) const;
   Anchor anchor(const Segment& segment, const SegmentState& state) const;
   SegmentMerge merge(SegmentId id);
   static MergeInput input_of(const Pending& pending);
