@@ -12,16 +12,16 @@ namespace cos2p {
 
 std::uint64_t parse_bytes(const std::string& text, const std::string& option) {
   static constexpr std::array<std::pair<const char*, double>, 11> kUnits{{{"", 1},
-                                                                         {"B", 1},
-                                                                         {"KiB", 0x1p10},
-                                                                         {"MiB", 0x1p20},
-                                                                         {"GiB", 0x1p30},
-                                                                         {"TiB", 0x1p40},
-                                                                         {"kB", 1e3},
-                                                                         {"KB", 1e3},
-                                                                         {"MB", 1e6},
-                                                                         {"GB", 1e9},
-                                                                         {"TB", 1e12}}};
+                                                                          {"B", 1},
+                                                                          {"KiB", 0x1p10},
+                                                                          {"MiB", 0x1p20},
+                                                                          {"GiB", 0x1p30},
+                                                                          {"TiB", 0x1p40},
+                                                                          {"kB", 1e3},
+                                                                          {"KB", 1e3},
+                                                                          {"MB", 1e6},
+                                                                          {"GB", 1e9},
+                                                                          {"TB", 1e12}}};
   double number = 0;
   const char* end = text.data() + text.size();
   const auto [rest, status] = std::from_chars(text.data(), end, number);
@@ -34,7 +34,9 @@ std::uint64_t parse_bytes(const std::string& text, const std::string& option) {
       }
     }
   }
-  fail(ExitCode::usage, "{}: '{}' is not a size (expected a number and a unit: B, KiB, MiB, GiB, kB, MB, GB), write for example 2GiB",
+  fail(ExitCode::usage,
+       "{}: '{}' is not a size (expected a number and a unit: B, KiB, MiB, GiB, kB, MB, GB), write for "
+       "example 2GiB",
        option, text);
 }
 

@@ -25,9 +25,13 @@ std::uint64_t status_field_bytes(const std::string& field) {
 
 }  // namespace
 
-std::uint64_t resident_bytes() { return status_field_bytes("VmRSS:"); }
+std::uint64_t resident_bytes() {
+  return status_field_bytes("VmRSS:");
+}
 
-std::uint64_t peak_resident_bytes() { return status_field_bytes("VmHWM:"); }
+std::uint64_t peak_resident_bytes() {
+  return status_field_bytes("VmHWM:");
+}
 
 bool reset_peak_resident() {
   std::ofstream clear("/proc/self/clear_refs");
@@ -36,7 +40,8 @@ bool reset_peak_resident() {
 }
 
 std::uint64_t machine_memory_bytes() {
-  std::uint64_t bytes = static_cast<std::uint64_t>(sysconf(_SC_PHYS_PAGES)) * static_cast<std::uint64_t>(sysconf(_SC_PAGESIZE));
+  std::uint64_t bytes =
+      static_cast<std::uint64_t>(sysconf(_SC_PHYS_PAGES)) * static_cast<std::uint64_t>(sysconf(_SC_PAGESIZE));
   std::ifstream limit("/sys/fs/cgroup/memory.max");
   std::uint64_t container = 0;
   if (limit >> container) bytes = std::min(bytes, container);

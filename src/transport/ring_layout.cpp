@@ -30,7 +30,7 @@ std::uint64_t chained_hash(const void* data, std::size_t size, std::uint64_t see
   // While the processor hashes a block, which lies in the cache, it can fetch a part of what comes after
   // `data`, which mostly does not. As many lines as it keeps track of at a time; more would make it wait for
   // them.
-  constexpr std::size_t kLine = 64, kLines = 32;
+  constexpr std::size_t kLine = 64, kLines = 40;
   const auto* bytes = static_cast<const std::byte*>(data);
   for (std::size_t done = 0, block = 0; done < size; done += kHashBlock, ++block) {
     const std::byte* next = bytes + size + block * kLines * kLine;

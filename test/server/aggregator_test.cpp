@@ -105,7 +105,8 @@ BOOST_AUTO_TEST_CASE(a_fast_client_counts_less_each_time) {
   a.merge_ready(0);
   a.add(constant_update(attention(), 0, 0, 1, 0), 0, reason);
   a.merge_ready(0);
-  a.add(constant_update(attention(), 0, 1, 2, 1), 0, reason);  // its second, while the other has delivered once
+  a.add(constant_update(attention(), 0, 1, 2, 1), 0,
+        reason);  // its second, while the other has delivered once
   a.merge_ready(0);
   BOOST_TEST(value() == 0.5F);
 }

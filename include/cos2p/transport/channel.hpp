@@ -44,7 +44,7 @@ class RemoteMemory {
  public:
   /// What suits this memory: bytes in one put(), and bytes between two flushes (0: a flush costs nothing).
   struct Pace {
-    std::size_t put_bytes = 32 << 10;
+    std::size_t put_bytes = 16 << 10;
     std::size_t flush_bytes = 0;
   };
   virtual ~RemoteMemory() = default;

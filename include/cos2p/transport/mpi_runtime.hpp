@@ -77,9 +77,9 @@ class RmaServerFabric {
   RmaServerFabric(const RmaServerFabric&) = delete;
   RmaServerFabric& operator=(const RmaServerFabric&) = delete;
   std::vector<std::unique_ptr<ServerChannel>>& channels();  ///< one per worker, worker rank 1 first
-  /// Lets MPI move data that arrives as messages (TCP); call it in every turn of the server's loop. Where puts are messages
-  /// and slots have come in the last few milliseconds it stays, for as long, until the next one is there: a loop that slept
-  /// instead would hold up the sender. Elsewhere it returns at once.
+  /// Lets MPI move data that arrives as messages (TCP); call it in every turn of the server's loop. Where
+  /// puts are messages and slots have come in the last few milliseconds it stays, for as long, until the next
+  /// one is there: a loop that slept instead would hold up the sender. Elsewhere it returns at once.
   void progress();
   std::string one_sided_component()
       const;  ///< as tried at start: "osc/sm (shared memory)", "osc/pt2pt (messages)"
