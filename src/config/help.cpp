@@ -58,7 +58,7 @@ std::string left_side(const OptionSpec& spec) {
 
 std::string right_side(const OptionSpec& spec) {
   if (spec.positional) return spec.help;
-  if (spec.flag && spec.default_text == "true") return "do not " + spec.help;
+  if (spec.flag && spec.default_text == "true") return "switch off: " + spec.help;
   return spec.flag ? spec.help : fmt::format("{} [{}]", spec.help, spec.default_text);
 }
 
