@@ -59,9 +59,9 @@ std::string RmaWindow::component() const {
     COS2P_MPI(MPI_Info_get, info, key, 1, value, &found);
     return found != 0;
   };
-  const std::string name = has("blocking_fence") || has("alloc_shared_noncontig") ? "osc/sm"
-                           : has("no_locks")                                      ? "osc/rdma"
-                                                                                  : "osc/pt2pt";
+  std::string name = has("blocking_fence") || has("alloc_shared_noncontig") ? "osc/sm"
+                     : has("no_locks")                                      ? "osc/rdma"
+                                                                            : "osc/pt2pt";
   COS2P_MPI(MPI_Info_free, &info);
   return name;
 }

@@ -220,6 +220,7 @@ std::vector<std::uint64_t> WorkerChannel::read_versions() {
   s.store->get(entries.data(), entries.size() * sizeof(StoreEntry), 0);
   s.store->flush();
   std::vector<std::uint64_t> versions;
+  versions.reserve(entries.size());
   for (const StoreEntry& entry : entries) versions.push_back(entry.version);
   return versions;
 }
