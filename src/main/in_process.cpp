@@ -42,12 +42,12 @@ class DirectSink : public MessageSink {
 /// device would be ready.
 class SimulatedFleet {
  public:
-  SimulatedFleet(const Experiment& experiment, ModelStore& store, ServerCore& core, LocalTrainer& trainer)
+  SimulatedFleet(const Experiment& experiment, ModelStore& store, ServerCore& core, StagingPool& pool,
+                 LocalTrainer& trainer)
       : experiment_(experiment),
         core_(core),
         trainer_(trainer),
-        pool_(std::numeric_limits<std::size_t>::max() / 2),
-        sink_(core, pool_, now_s_),
+        sink_(core, pool, now_s_),
         rounds_(static_cast<std::size_t>(experiment.clients)),
         next_start_s_(static_cast<std::size_t>(experiment.clients), 0.0),
         idle_since_s_(static_cast<std::size_t>(experiment.clients), -1.0),
@@ -208,7 +208,6 @@ class SimulatedFleet {
   ServerCore& core_;
   LocalTrainer& trainer_;
   double now_s_ = 0;
-  StagingPool pool_;
   DirectSink sink_;
   std::vector<std::unique_ptr<InProcessChannel>> channels_;
   std::vector<std::optional<std::pair<LocalRound, double>>>
@@ -237,6 +236,7 @@ int run_train_in_process(const CommandLine& given) {
 
   ModelStore store(*experiment.table);
   initialize(store, *experiment.table, options.seed);
+  StagingPool pool(std::numeric_limits<std::size_t>::max() / 2);  // before the core, which holds its buffers
   ServerCore core(*experiment.table, store,
                   {options.policy, options.rounds, options.seed, 1,
                    make_identity(experiment, command.in_effect, resumed ? &*resumed : nullptr),
@@ -246,7 +246,7 @@ int run_train_in_process(const CommandLine& given) {
   LocalTrainer trainer({experiment.table.get(), &experiment.dataset.train, &experiment.partition,
                         experiment.normalization, options.augment, options.local, options.seed,
                         options.device, 0});
-  SimulatedFleet fleet(experiment, store, core, trainer);
+  SimulatedFleet fleet(experiment, store, core, pool, trainer);
   if (resumed) fleet.restore(*resumed);
   Evaluator evaluator(*experiment.table, experiment.dataset.test, experiment.normalization, options.device,
                       options.evaluation_batch);
