@@ -4,6 +4,7 @@
 
 #include "cos2p/support/error.hpp"
 #include "cos2p/support/narrow.hpp"
+#include "cos2p/transport/backoff.hpp"
 #include "cos2p/transport/mpi_call.hpp"
 
 namespace cos2p {
@@ -104,6 +105,32 @@ void RmaMemory::get(void* target, std::size_t bytes, std::size_t offset) {
 void RmaMemory::flush() {
   const Watchdog::Watch watch(&watchdog_, limit_s_);
   COS2P_MPI(MPI_Win_flush, 0, window_);
+}
+
+void RmaMemory::flush_local() {
+  const Watchdog::Watch watch(&watchdog_, limit_s_);
+  COS2P_MPI(MPI_Win_flush_local, 0, window_);
+}
+
+// A flush spins until the server answers, which sleeps while it has nothing to do: a waiting worker would
+// burn its core.
+void RmaMemory::get_patiently(void* target, std::size_t bytes, std::size_t offset) {
+  if (pace_.flush_bytes == 0 || bytes > kLargestMpiCount) {
+    get(target, bytes, offset);
+    return flush();
+  }
+  check_bounds(bytes, offset);
+  const Watchdog::Watch watch(&watchdog_, limit_s_);
+  const int count = narrow<int>(bytes, "count");
+  MPI_Request request = MPI_REQUEST_NULL;
+  COS2P_MPI(MPI_Rget, target, count, MPI_BYTE, 0, narrow<MPI_Aint>(base_ + offset, "displacement"), count,
+            MPI_BYTE, window_, &request);
+  Backoff backoff;
+  for (int done = 0;;) {
+    COS2P_MPI(MPI_Test, &request, &done, MPI_STATUS_IGNORE);
+    if (done != 0) return;
+    backoff.pause();
+  }
 }
 
 }  // namespace cos2p

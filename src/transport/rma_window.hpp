@@ -54,6 +54,8 @@ class RmaMemory final : public RemoteMemory {
   void put(const void* source, std::size_t bytes, std::size_t offset) override;
   void get(void* target, std::size_t bytes, std::size_t offset) override;
   void flush() override;
+  void flush_local() override;
+  void get_patiently(void* target, std::size_t bytes, std::size_t offset) override;
   Pace pace() const override { return pace_; }
   void set_pace(Pace pace) { pace_ = pace; }
 

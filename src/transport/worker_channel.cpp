@@ -68,7 +68,7 @@ struct WorkerChannel::State {
   WorkerChannelStats stats;
 
   void wait();
-  bool refresh();
+  bool refresh(bool patient = false);
   bool server_gone() const;
   void wait_or_give_up(const std::string& what);
   bool wait_for_slot();
@@ -91,11 +91,15 @@ void WorkerChannel::State::flush_ring() {
   staging_in_flight = false;
 }
 
-// Reads the server's words. False where its notice was torn; tail and heartbeat are single words and always
-// good.
-bool WorkerChannel::State::refresh() {
-  ring->get(&server, sizeof(server), RingLayout::server_words());
-  flush_ring();
+// Reads the server's words, and with that completes all puts; or, while there is nothing to do but wait,
+// reads them asleep. False where the notice was torn; tail and heartbeat are single words and always good.
+bool WorkerChannel::State::refresh(bool patient) {
+  if (patient) {
+    ring->get_patiently(&server, sizeof(server), RingLayout::server_words());
+  } else {
+    ring->get(&server, sizeof(server), RingLayout::server_words());
+    flush_ring();
+  }
   last_read_s = monotonic_seconds();
   if (server.heartbeat != last_heartbeat) {
     last_heartbeat = server.heartbeat;
@@ -115,7 +119,7 @@ bool WorkerChannel::State::server_gone() const {
 // Between two attempts to read what the server keeps changing; the server's heartbeat bounds them.
 void WorkerChannel::State::wait_or_give_up(const std::string& what) {
   wait();
-  refresh();
+  refresh(true);
   if (last_read_s - last_change_s > options.silence_s) {
     fail(ExitCode::no_workers,
          "The {} cannot be read (the server has been silent for {:.0f} s), look into the server's log", what,
@@ -143,7 +147,7 @@ bool WorkerChannel::State::wait_for_slot() {
   while (issued - tail >= layout.slots()) {
     if (server_gone()) return false;
     wait();
-    refresh();
+    refresh(true);
   }
   return !server_gone();
 }
@@ -255,7 +259,7 @@ std::uint64_t WorkerChannel::read_segment(SegmentId id, Span<float> values) {
 
 Notice WorkerChannel::read_notice() {
   State& s = *state_;
-  for (s.backoff.reset(); !s.refresh();) {
+  for (s.backoff.reset(); !s.refresh(true);) {
     ++s.stats.torn_reads;
     s.wait_or_give_up("server's notice");
   }
@@ -268,11 +272,9 @@ std::vector<ClientTask> WorkerChannel::read_tasks() {
   std::vector<ClientTask> tasks;
   for (s.backoff.reset();;) {
     TaskTableHeader header;
-    s.ring->get(&header, sizeof(header), at);
-    s.flush_ring();
+    s.ring->get_patiently(&header, sizeof(header), at);
     tasks.resize(header.count);  // one word, set by the server within the table's size
-    s.ring->get(tasks.data(), tasks.size() * sizeof(ClientTask), at + sizeof(header));
-    s.flush_ring();
+    s.ring->get_patiently(tasks.data(), tasks.size() * sizeof(ClientTask), at + sizeof(header));
     if (header.check == task_check(header.sequence, tasks.data(), header.count)) return tasks;
     ++s.stats.torn_reads;
     s.wait_or_give_up("list of tasks");
@@ -288,7 +290,7 @@ void WorkerChannel::heartbeat() {
   ++s.own.heartbeat;
   s.ring->put(&s.own.heartbeat, sizeof(s.own.heartbeat),
               RingLayout::worker_words() + offsetof(WorkerWords, heartbeat));
-  s.flush_ring();
+  s.ring->flush_local();  // on its way; nobody has to wait until it is there
 }
 
 void WorkerChannel::close() {

@@ -1,8 +1,12 @@
 // The contract on MPI windows: rank 0 is the server, every other rank a worker.
 #include <boost/test/data/test_case.hpp>
+#include <chrono>
+#include <ctime>
 #include <memory>
+#include <thread>
 
 #include "contract.hpp"
+#include "cos2p/support/clock.hpp"
 #include "cos2p/support/error.hpp"
 #include "cos2p/transport/mpi_call.hpp"
 #include "harness/mpi_harness.hpp"
@@ -48,6 +52,35 @@ BOOST_DATA_TEST_CASE(the_contract_holds_between_processes, boost::unit_test::dat
   }
   for (const std::string& failure : findings.all()) BOOST_ERROR(failure);
   REQUIRE_ALL_RANKS(findings.all().empty());
+}
+
+BOOST_AUTO_TEST_CASE(a_waiting_worker_uses_less_than_a_tenth_of_a_core) {
+  const SegmentTable table(small_model());
+  double share = 0;
+  const auto wait = [&share](WorkerEnd& end) {
+    const double start = monotonic_seconds();
+    const std::clock_t used = std::clock();
+    while (monotonic_seconds() - start < 0.6) {
+      end.channel.heartbeat();
+      end.channel.read_notice();
+      std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    }
+    share = static_cast<double>(std::clock() - used) / CLOCKS_PER_SEC / (monotonic_seconds() - start);
+    end.channel.close();
+  };
+  const auto serve = [](ServerEnd& end) {
+    KeepingSink sink;
+    end.run(sink, [&] { return end.all_closed(); });
+  };
+  const Case waiting{"waiting", RingOptions{}, serve, wait};
+  Findings findings;
+  if (mpi().rank() == 0) {
+    run_server(waiting, table, findings);
+  } else {
+    run_worker(waiting, table, findings);
+  }
+  BOOST_TEST(share < 0.1);
+  REQUIRE_ALL_RANKS(share < 0.1);
 }
 
 BOOST_AUTO_TEST_CASE(a_failing_mpi_call_is_named_with_mpis_own_text) {

@@ -52,6 +52,14 @@ class RemoteMemory {
   virtual void put(const void* source, std::size_t bytes, std::size_t offset) = 0;
   virtual void get(void* target, std::size_t bytes, std::size_t offset) = 0;
   virtual void flush() = 0;
+  /// Waits only until the sources of all puts may be changed.
+  virtual void flush_local() { flush(); }
+  /// Gets, and waits for that alone, asleep where it takes a message's round trip: for a rank that has
+  /// nothing else to do.
+  virtual void get_patiently(void* target, std::size_t bytes, std::size_t offset) {
+    get(target, bytes, offset);
+    flush();
+  }
 };
 
 struct WorkerChannelStats {
