@@ -286,9 +286,9 @@ void add_fleet(Table& t) {
   };
   t.whole("clients", AT(clients), 0, kMany,
           "clients; 0 = one per worker rank, in-process and plan: one per budget");
-  t.choice<BalanceKind>(
-      "balance", AT(balance),
-      "what a small budget costs: depth and width alike, width alone (deep), depth alone (wide)");
+  t.choice<BalanceKind>("balance", AT(balance),
+                        "what a small budget costs: width first and depth last (deep), both alike "
+                        "(balanced), depth alone (wide)");
   t.whole("frozen-blocks", AT(frozen_blocks), 0, 1024,
           "shallow blocks, and the embedding, that are not trained");
 }

@@ -28,7 +28,7 @@ expect 0 "block_00" "$COS2P_BINARY" inspect all/latest
 
 # The whole job killed: the last checkpoint stands, and a new job goes on from it.
 start job 100000
-wait_for 60 rounds job 3 || bad "the run did not start: $(tail -5 job.txt)"
+wait_for 60 test -e job/latest || bad "the run did not start: $(tail -5 job.txt)"
 pkill -9 -f "$COS2P_BINARY train .*--output job"
 wait $launcher
 expect 0 "checkpoint:" bash "$LAUNCH" -n 4 -- train --resume job --rounds "$(($("$COS2P_BINARY" inspect job --json >j.json; json j.json round) + 3))"

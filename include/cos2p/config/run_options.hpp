@@ -77,7 +77,7 @@ struct RunOptions {
   std::vector<std::string> budgets{
       "1"};         ///< per client in turn: share of the full model's training memory, bytes, or a device
   int clients = 0;  ///< 0 = one per worker (in-process: one per budget)
-  BalanceKind balance = BalanceKind::balanced;
+  BalanceKind balance = BalanceKind::deep;  ///< so that every segment has as many trainers as can be
   int frozen_blocks = 0;
   // training
   PolicyOptions policy;
