@@ -2,8 +2,8 @@
 
 #include <array>
 #include <cctype>
-#include <charconv>
 #include <cmath>
+#include <cstdlib>
 #include <utility>
 
 #include "cos2p/support/error.hpp"
@@ -22,12 +22,12 @@ std::uint64_t parse_bytes(const std::string& text, const std::string& option) {
                                                                           {"MB", 1e6},
                                                                           {"GB", 1e9},
                                                                           {"TB", 1e12}}};
-  double number = 0;
+  char* rest = nullptr;  // strtod, since compilers of JetPack 5 have no from_chars for double
+  const double number = std::strtod(text.c_str(), &rest);
   const char* end = text.data() + text.size();
-  const auto [rest, status] = std::from_chars(text.data(), end, number);
   const char* unit = rest;
   while (unit != end && std::isspace(static_cast<unsigned char>(*unit)) != 0) ++unit;
-  if (status == std::errc{} && number >= 0 && std::isfinite(number)) {
+  if (rest != text.c_str() && number >= 0 && std::isfinite(number)) {
     for (const auto& [name, factor] : kUnits) {
       if (std::string(unit, end) == name && number * factor < 0x1p63) {
         return static_cast<std::uint64_t>(std::llround(number * factor));
