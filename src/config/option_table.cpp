@@ -414,7 +414,7 @@ void add_run(Table& t) {
     o.ring.slot_bytes = static_cast<std::int64_t>(bytes);
   };
   slot.get = [](const RunOptions& o) { return std::to_string(o.ring.slot_bytes); };
-  slot.default_text = "512KiB";
+  slot.default_text = "256KiB";
   t.flag("quiet", AT(quiet), "no round lines and no progress bar on the terminal");
 
   t.group("Run", kTrain | kEvaluate);

@@ -28,6 +28,8 @@ void install_signal_handlers(bool is_worker) {
   sigaction(SIGTERM, &action, nullptr);
   if (is_worker) action.sa_handler = SIG_IGN;
   sigaction(SIGINT, &action, nullptr);
+  // mpirun passes SIGUSR1 on to all ranks: `kill -USR1` of a bare mpirun ends its run in order.
+  sigaction(SIGUSR1, &action, nullptr);
   std::signal(SIGPIPE, SIG_IGN);
 }
 
