@@ -11,6 +11,7 @@
 
 #include "cos2p/kernels/merge.hpp"
 #include "cos2p/support/clock.hpp"
+#include "cos2p/support/parallel.hpp"
 
 using namespace cos2p;
 
@@ -40,6 +41,7 @@ int main(int argc, char** argv) {
   options.validate();
   const SegmentTable table(options);
   constexpr int kUpdates = 10;
+  constexpr std::int64_t kPart = 32 << 10;  // values that a thread takes at a time, as the server does
   std::vector<torch::Tensor> updates;
   for (int i = 0; i < kUpdates; ++i)
     updates.push_back(torch::full({table.parameters()}, 0.01F * static_cast<float>(i + 1)));
@@ -53,8 +55,13 @@ int main(int argc, char** argv) {
       std::vector<MergeInput> inputs;
       for (const torch::Tensor& update : updates)
         inputs.push_back({update.data_ptr<float>() + offset, &all, 1, 1});
-      merge_segment(segment, inputs, nullptr, {},
-                    {target.data_ptr<float>() + offset, static_cast<std::size_t>(segment.numel)}, threads);
+      const MergeKernel kernel(segment, inputs, nullptr, {});
+      float* values = target.data_ptr<float>() + offset;
+      parallel_for((segment.numel + kPart - 1) / kPart, threads, [&](std::int64_t part) {
+        const std::int64_t begin = part * kPart;
+        kernel.merge(begin,
+                     {values + begin, static_cast<std::size_t>(std::min(kPart, segment.numel - begin))});
+      });
       offset += segment.numel;
     }
   };

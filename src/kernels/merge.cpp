@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "cos2p/support/error.hpp"
+#include "cos2p/support/parallel.hpp"
 #include "sum_loops.hpp"
 
 namespace cos2p {
@@ -120,20 +121,6 @@ class RunBuilder {
   std::vector<Run> runs_;
 };
 
-/// Cuts the runs into pieces of at most kTask values, so that threads can share them.
-struct Task {
-  const Run* run;
-  std::int64_t begin, end;
-};
-std::vector<Task> cut(const std::vector<Run>& runs) {
-  std::vector<Task> tasks;
-  for (const Run& run : runs) {
-    for (std::int64_t begin = 0; begin < run.count; begin += kTask)
-      tasks.push_back({&run, begin, std::min(begin + kTask, run.count)});
-  }
-  return tasks;
-}
-
 /// sums[j] += all of the run's sources at begin + j.
 void add_sources(const Run& run, std::int64_t begin, std::int64_t* sums, std::int64_t count) {
   const auto sources = static_cast<int>(run.sources.size());
@@ -145,14 +132,6 @@ void add_sources(const Run& run, std::int64_t begin, std::int64_t* sums, std::in
   }
 }
 
-template <typename Body>
-void for_each_task(const std::vector<Run>& runs, int threads, const Body& body) {
-  const std::vector<Task> tasks = cut(runs);
-  const auto count = static_cast<std::int64_t>(tasks.size());
-#pragma omp parallel for schedule(dynamic, 4) num_threads(threads) if (threads > 1)
-  for (std::int64_t i = 0; i < count; ++i) body(tasks[static_cast<std::size_t>(i)]);
-}
-
 }  // namespace
 
 double quantize_weight(double weight) {
@@ -160,28 +139,43 @@ double quantize_weight(double weight) {
   return std::nearbyint(weight * kWeightSteps) / kWeightSteps;
 }
 
-void merge_segment(const Segment& segment, Span<const MergeInput> inputs, const PartialSums* sums,
-                   const Anchor& anchor, Span<float> values, int threads) {
+struct MergeKernel::State {
+  std::vector<Run> runs;  ///< in the order of their offsets, without overlaps
+  const PartialSums* sums;
+  std::int64_t numel;
+};
+
+MergeKernel::MergeKernel(const Segment& segment, Span<const MergeInput> inputs, const PartialSums* sums,
+                         const Anchor& anchor) {
   if (sums != nullptr && sums->empty()) sums = nullptr;
-  COS2P_ASSERT(values.size() == static_cast<std::size_t>(segment.numel));
   COS2P_ASSERT(static_cast<std::int64_t>(inputs.size()) + (sums != nullptr ? sums->updates : 0) <=
                kMaxUpdatesPerMerge);
-  const std::vector<Run> runs = RunBuilder(segment, inputs, sums, &anchor).build();
-  for_each_task(runs, threads, [&](const Task& task) {
-    std::int64_t block[kBlock];
-    const Run& run = *task.run;
-    for (std::int64_t i = task.begin; i < task.end; i += kBlock) {
-      const std::int64_t count = std::min(kBlock, task.end - i);
+  state_ = std::make_unique<const State>(
+      State{RunBuilder(segment, inputs, sums, &anchor).build(), sums, segment.numel});
+}
+
+MergeKernel::~MergeKernel() = default;
+
+void MergeKernel::merge(std::int64_t begin, Span<float> part) const {
+  const std::int64_t end = begin + static_cast<std::int64_t>(part.size());
+  COS2P_ASSERT(begin >= 0 && end <= state_->numel);
+  const PartialSums* sums = state_->sums;
+  std::int64_t block[kBlock];
+  auto run = std::upper_bound(state_->runs.begin(), state_->runs.end(), begin,
+                              [](std::int64_t at, const Run& r) { return at < r.offset + r.count; });
+  for (; run != state_->runs.end() && run->offset < end; ++run) {
+    const std::int64_t last = std::min(run->offset + run->count, end);
+    for (std::int64_t i = std::max(run->offset, begin); i < last; i += kBlock) {
+      const std::int64_t count = std::min(kBlock, last - i);
       if (sums != nullptr) {
-        std::memcpy(block, sums->values.data() + run.offset + i,
-                    static_cast<std::size_t>(count) * sizeof(std::int64_t));
+        std::memcpy(block, sums->values.data() + i, static_cast<std::size_t>(count) * sizeof(std::int64_t));
       } else {
         std::memset(block, 0, static_cast<std::size_t>(count) * sizeof(std::int64_t));
       }
-      add_sources(run, i, block, count);
-      detail::finish(values.data() + run.offset + i, block, run.scale, run.keep, count);
+      add_sources(*run, i - run->offset, block, count);
+      detail::finish(part.data() + (i - begin), block, run->scale, run->keep, count);
     }
-  });
+  }
 }
 
 void accumulate_segment(const Segment& segment, Span<const MergeInput> inputs, PartialSums& sums,
@@ -192,10 +186,12 @@ void accumulate_segment(const Segment& segment, Span<const MergeInput> inputs, P
     sums.unit_discounted.assign(static_cast<std::size_t>(segment.units), 0.0);
   }
   const std::vector<Run> runs = RunBuilder(segment, inputs, nullptr, nullptr).build();
-  for_each_task(runs, threads, [&](const Task& task) {
-    add_sources(*task.run, task.begin, sums.values.data() + task.run->offset + task.begin,
-                task.end - task.begin);
-  });
+  for (const Run& run : runs) {
+    parallel_for((run.count + kTask - 1) / kTask, threads, [&](std::int64_t task) {
+      const std::int64_t begin = task * kTask;
+      add_sources(run, begin, sums.values.data() + run.offset + begin, std::min(kTask, run.count - begin));
+    });
+  }
   for (const MergeInput& input : inputs) {
     for (std::int32_t unit : input.units->kept()) {
       sums.unit_weight[static_cast<std::size_t>(unit)] += input.weight;

@@ -238,7 +238,7 @@ int run_train_in_process(const CommandLine& given) {
   initialize(store, *experiment.table, options.seed);
   StagingPool pool(std::numeric_limits<std::size_t>::max() / 2);  // before the core, which holds its buffers
   ServerCore core(*experiment.table, store,
-                  {options.policy, options.rounds, options.seed, 1,
+                  {options.policy, options.rounds, options.seed, 0,
                    make_identity(experiment, command.in_effect, resumed ? &*resumed : nullptr),
                    experiment.normalization, client_records(experiment)});
   core.set_workers(experiment.clients);

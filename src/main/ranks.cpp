@@ -95,7 +95,7 @@ int serve(MpiRuntime& mpi, const CommandLine& command, const Experiment& e,
       std::max<std::size_t>(static_cast<std::size_t>(e.table->parameters()) * sizeof(float) * 3 / 4,
                             (static_cast<std::size_t>(workers) + 1) * largest));
   ServerCore core(*e.table, store,
-                  {options.policy, options.rounds, options.seed, compute_threads(),
+                  {options.policy, options.rounds, options.seed, 0,
                    make_identity(e, command.in_effect, resumed ? &*resumed : nullptr), e.normalization,
                    client_records(e)});
   if (resumed) core.restore(*resumed);

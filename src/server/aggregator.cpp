@@ -159,7 +159,8 @@ UpdateVerdict Aggregator::add(Message update, double now_s, std::string& reason)
     return UpdateVerdict::malformed;
   }
   pending.body = std::move(update.body);
-  if (!values_in_range({pending.values(), static_cast<std::size_t>(value_count(header))})) {
+  if (!update.values_in_range &&
+      !values_in_range({pending.values(), static_cast<std::size_t>(value_count(header))})) {
     reason = fmt::format("{}: a value is not a number, infinite, or above {}", segment.name, kValueLimit);
     return UpdateVerdict::not_finite;
   }
@@ -257,9 +258,9 @@ SegmentMerge Aggregator::merge(SegmentId id) {
     contributed[static_cast<std::size_t>(pending.header.client)] = true;
   }
   const Anchor present = anchor(segment, state);
-  result.version = store_.publish(id, [&](Span<float> values) {
-    merge_segment(segment, inputs, &state.sums, present, values, threads_);
-  });
+  const MergeKernel kernel(segment, inputs, &state.sums, present);
+  result.version =
+      store_.publish(id, threads_, [&](std::int64_t begin, Span<float> part) { kernel.merge(begin, part); });
   result.updates = narrow<int>(result.staleness.size());
   SegmentRecord& record = records_[static_cast<std::size_t>(id.value())];
   record.version = result.version;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 #include <limits>
+#include <thread>
 
 #include "cos2p/support/error.hpp"
 #include "cos2p/support/narrow.hpp"
@@ -18,13 +19,18 @@ std::vector<Trainer> trainers_of(const std::vector<ClientRecord>& clients) {
   return trainers;
 }
 
+int merge_threads(int asked) {
+  if (asked > 0) return asked;
+  return std::min(8, std::max(1, narrow<int>(std::thread::hardware_concurrency())));
+}
+
 }  // namespace
 
 ServerCore::ServerCore(const SegmentTable& table, ModelStore& store, Setup setup)
     : table_(table),
       setup_(std::move(setup)),
       rule_(merge_rule(setup_.policy)),
-      aggregator_(table, store, setup_.policy, trainers_of(setup_.clients), setup_.threads),
+      aggregator_(table, store, setup_.policy, trainers_of(setup_.clients), merge_threads(setup_.threads)),
       active_(setup_.clients.size(), true),
       merged_updates_(static_cast<std::size_t>(table.size()), 0) {}
 

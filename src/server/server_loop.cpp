@@ -7,6 +7,7 @@
 #include <chrono>
 #include <condition_variable>
 #include <deque>
+#include <map>
 #include <mutex>
 #include <thread>
 
@@ -260,14 +261,30 @@ class Sink : public MessageSink {
       return Verdict::later;
     }
     body = std::move(*buffer);
+    in_range_[worker.value()] = true;
     return Verdict::accept;
   }
-  void deliver(Message message) override { merger_.deliver(std::move(message)); }
+  void inspect(WorkerRank worker, const MessageHeader& header, std::int64_t offset,
+               Span<const std::byte> part) override {
+    if (header.kind != MessageKind::segment_update) return;
+    const std::int64_t bitmap =
+        std::min<std::int64_t>(std::max<std::int64_t>(values_offset(header.bitmap_bytes) - offset, 0),
+                               static_cast<std::int64_t>(part.size()));
+    const auto* values = reinterpret_cast<const float*>(part.data() + bitmap);
+    bool& in_range = in_range_[worker.value()];
+    in_range = in_range &&
+               values_in_range({values, (part.size() - static_cast<std::size_t>(bitmap)) / sizeof(float)});
+  }
+  void deliver(Message message) override {
+    message.values_in_range = in_range_[message.worker.value()];
+    merger_.deliver(std::move(message));
+  }
 
  private:
   ServerCore& core_;
   StagingPool& pool_;
   MergeThread& merger_;
+  std::map<int, bool> in_range_;  ///< by worker: all values of its open message so far
   bool discard_ = false;
 };
 

@@ -6,9 +6,12 @@
 #include <atomic>
 #include <cstdlib>
 #include <cstring>
+#include <optional>
 
 #include "cos2p/support/error.hpp"
+#include "cos2p/support/hash.hpp"
 #include "cos2p/support/narrow.hpp"
+#include "cos2p/support/parallel.hpp"
 #include "cos2p/transport/ring_layout.hpp"
 #include "cos2p/transport/store_entry.hpp"
 
@@ -18,6 +21,8 @@ namespace {
 
 constexpr std::size_t kHugePage = 2 << 20;
 constexpr std::size_t kPage = 4096;
+constexpr std::size_t kPart = 128 << 10;  // written and hashed at a time: stays in the second-level cache
+static_assert(kPart % kHashBlock == 0);
 
 StoreEntry* entry_of(std::byte* memory, std::size_t offset) {
   return reinterpret_cast<StoreEntry*>(memory + offset);
@@ -34,18 +39,23 @@ class Writing {
         std::memory_order_seq_cst);  // no value changes before the lock is seen to be odd
   }
   ~Writing() {
-    __atomic_store_n(&entry_.checksum, chained_hash(values_, bytes_, version_), __ATOMIC_RELAXED);
+    __atomic_store_n(&entry_.checksum, checksum_ ? *checksum_ : chained_hash(values_, bytes_, version_),
+                     __ATOMIC_RELAXED);
     __atomic_store_n(&entry_.version, version_, __ATOMIC_RELAXED);
     store_release(&entry_.lock, entry_.lock + 1);  // nor after it is even again
   }
   Writing(const Writing&) = delete;
   Writing& operator=(const Writing&) = delete;
 
+  /// Of the values as they are now, where the writer knows it.
+  void set_checksum(std::uint64_t checksum) { checksum_ = checksum; }
+
  private:
   StoreEntry& entry_;
   const std::byte* values_;
   std::size_t bytes_;
   std::uint64_t version_;
+  std::optional<std::uint64_t> checksum_;
 };
 
 }  // namespace
@@ -94,13 +104,25 @@ ModelStore::~ModelStore() {
   std::free(memory_);
 }
 
-std::uint64_t ModelStore::publish(SegmentId id, const std::function<void(Span<float>)>& write) {
+std::uint64_t ModelStore::publish(SegmentId id, int threads, const WritePart& write) {
   const Layout& at = layout_.at(static_cast<std::size_t>(id.value()));
   StoreEntry& entry = *entry_of(memory_, at.entry_offset);
   std::byte* values = memory_ + at.values_offset;
   const std::uint64_t next = entry.version + 1;
-  const Writing writing(entry, values, at.values_bytes, next);
-  write(Span<float>(reinterpret_cast<float*>(values), at.values_bytes / sizeof(float)));
+  Writing writing(entry, values, at.values_bytes, next);
+  std::vector<std::uint64_t> hashes((at.values_bytes + kHashBlock - 1) / kHashBlock);
+  parallel_for(narrow<std::int64_t>((at.values_bytes + kPart - 1) / kPart), threads, [&](std::int64_t part) {
+    const std::size_t begin = static_cast<std::size_t>(part) * kPart;
+    const std::size_t bytes = std::min(kPart, at.values_bytes - begin);
+    write(narrow<std::int64_t>(begin / sizeof(float)),
+          Span<float>(reinterpret_cast<float*>(values + begin), bytes / sizeof(float)));
+    for (std::size_t done = 0; done < bytes; done += kHashBlock) {
+      hashes[(begin + done) / kHashBlock] = hash64(values + begin + done, std::min(kHashBlock, bytes - done));
+    }
+  });
+  std::uint64_t checksum = next;
+  for (std::uint64_t hash : hashes) checksum = chain(checksum, hash);
+  writing.set_checksum(checksum);
   return next;
 }
 

@@ -26,6 +26,10 @@ std::uint64_t SlotHeader::expected_hash() const {
   return hash64(this, offsetof(SlotHeader, header_hash));
 }
 
+std::uint64_t chain(std::uint64_t before, std::uint64_t hash) {
+  return mix64(before ^ hash);
+}
+
 std::uint64_t chained_hash(const void* data, std::size_t size, std::uint64_t seed) {
   // While the processor hashes a block, which lies in the cache, it can fetch a part of what comes after
   // `data`, which mostly does not. As many lines as it keeps track of at a time; more would make it wait for
@@ -35,7 +39,7 @@ std::uint64_t chained_hash(const void* data, std::size_t size, std::uint64_t see
   for (std::size_t done = 0, block = 0; done < size; done += kHashBlock, ++block) {
     const std::byte* next = bytes + size + block * kLines * kLine;
     for (std::size_t line = 0; line < kLines; ++line) __builtin_prefetch(next + line * kLine);
-    seed = mix64(seed ^ hash64(bytes + done, std::min(kHashBlock, size - done)));
+    seed = chain(seed, hash64(bytes + done, std::min(kHashBlock, size - done)));
   }
   return seed;
 }

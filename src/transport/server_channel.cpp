@@ -61,7 +61,7 @@ struct ServerChannel::State {
   Taken begin_message(MessageSink& sink, const SlotHeader& slot);
   bool later_slot_has_come() const;
   bool settled();
-  bool copy_payload(const SlotHeader& slot);
+  bool copy_payload(MessageSink& sink, const SlotHeader& slot);
   void close_message();
   Taken drop_message(std::int64_t& counter, std::uint64_t number);
 };
@@ -124,7 +124,7 @@ ServerChannel::State::Taken ServerChannel::State::drop_message(std::int64_t& cou
 // Checks the payload and copies it to its place in the body, block by block, so that each is read from the
 // ring once. A block whose hash is right is complete and changes no more (the worker writes there again only
 // when the slot has been taken), so what is copied after it was hashed is what was hashed.
-bool ServerChannel::State::copy_payload(const SlotHeader& slot) {
+bool ServerChannel::State::copy_payload(MessageSink& sink, const SlotHeader& slot) {
   const std::byte* from = memory.data() + layout.payload(slot.sequence);
   std::byte* to = body.data() + slot.offset;
   const auto bytes = static_cast<std::size_t>(slot.bytes);
@@ -138,6 +138,7 @@ bool ServerChannel::State::copy_payload(const SlotHeader& slot) {
     } else {
       racing_copy(to + done, from + done, block);
     }
+    sink.inspect(worker, slot.header, slot.offset + static_cast<std::int64_t>(done), {from + done, block});
   }
   return hash == slot.payload_hash;
 }
@@ -192,10 +193,11 @@ ServerChannel::State::Taken ServerChannel::State::take_described(MessageSink& si
     return Taken::slot;
   }
   if (offset > received) return drop_message(dropped.truncated, slot.message);
-  if (!copy_payload(slot)) return settled() ? drop_message(dropped.corrupt, slot.message) : Taken::later;
+  if (!copy_payload(sink, slot))
+    return settled() ? drop_message(dropped.corrupt, slot.message) : Taken::later;
   received += static_cast<std::size_t>(slot.bytes);
   if (received == static_cast<std::size_t>(header.body_bytes)) {
-    Message whole{worker, header, std::move(body)};
+    Message whole{worker, header, std::move(body), false};
     close_message();
     sink.deliver(std::move(whole));
   }

@@ -102,6 +102,16 @@ std::vector<float> naive_merge(const Segment& segment, const Updates& u, const A
   return values;
 }
 
+/// Merges a segment in parts of `part` values.
+void merge(const Segment& segment, Span<const MergeInput> inputs, const PartialSums* sums,
+           const Anchor& anchor, std::vector<float>& values, std::size_t part = 1 << 20) {
+  const MergeKernel kernel(segment, inputs, sums, anchor);
+  for (std::size_t begin = 0; begin < values.size(); begin += part) {
+    kernel.merge(static_cast<std::int64_t>(begin),
+                 {values.data() + begin, std::min(part, values.size() - begin)});
+  }
+}
+
 }  // namespace
 
 BOOST_AUTO_TEST_CASE(merge_equals_the_rule_written_out) {
@@ -113,7 +123,8 @@ BOOST_AUTO_TEST_CASE(merge_equals_the_rule_written_out) {
       const Anchor anchor = seed % 2 == 0 ? Anchor{} : random_anchor(segment, rng);
       std::vector<float> values = random_values(segment.numel, rng);
       const std::vector<float> expected = naive_merge(segment, updates, anchor, values);
-      merge_segment(segment, updates.inputs, nullptr, anchor, values, 1 + seed % 3);
+      merge(segment, updates.inputs, nullptr, anchor, values,
+            seed % 3 == 0 ? 1 : 7 + 100 * static_cast<std::size_t>(seed));
       for (std::size_t i = 0; i < values.size(); ++i) BOOST_REQUIRE_SMALL(values[i] - expected[i], 2e-6F);
     }
   }
@@ -128,18 +139,18 @@ BOOST_AUTO_TEST_CASE(order_of_arrival_and_folding_do_not_change_a_bit) {
       const Anchor anchor = random_anchor(segment, rng);
       const std::vector<float> before = random_values(segment.numel, rng);
       std::vector<float> in_order = before, shuffled = before, folded = before;
-      merge_segment(segment, updates.inputs, nullptr, anchor, in_order, 1);
+      merge(segment, updates.inputs, nullptr, anchor, in_order);
 
       std::vector<MergeInput> other = updates.inputs;
       rng.shuffle(other);
-      merge_segment(segment, other, nullptr, anchor, shuffled, 2);
+      merge(segment, other, nullptr, anchor, shuffled, 33);
       BOOST_TEST((in_order == shuffled));
 
       PartialSums sums;
       accumulate_segment(segment, {other.data(), 2}, sums, 1);
       accumulate_segment(segment, {other.data() + 2, 1}, sums, 2);
       BOOST_TEST(sums.updates == 3);
-      merge_segment(segment, {other.data() + 3, 3}, &sums, anchor, folded, 1);
+      merge(segment, {other.data() + 3, 3}, &sums, anchor, folded);
       BOOST_TEST((in_order == folded));
     }
   }
@@ -153,7 +164,7 @@ BOOST_AUTO_TEST_CASE(units_nobody_trained_keep_their_value) {
   const std::vector<float> update = random_values(segment.numel_with(1), rng);
   std::vector<float> values = random_values(segment.numel, rng);
   const std::vector<float> before = values;
-  merge_segment(segment, std::vector<MergeInput>{{update.data(), &units, 1, 1}}, nullptr, {}, values, 1);
+  merge(segment, std::vector<MergeInput>{{update.data(), &units, 1, 1}}, nullptr, {}, values);
   for (const TensorSpec& tensor : segment.tensors) {
     for (std::int64_t i = 0; i < tensor.numel(); ++i) {
       const bool trained = !tensor.per_unit || i / tensor.row() == 3;
@@ -171,7 +182,7 @@ BOOST_AUTO_TEST_CASE(one_full_weight_update_replaces_the_value) {
     const std::vector<float> update = random_values(segment.numel, rng);
     std::vector<float> values(static_cast<std::size_t>(segment.numel),
                               std::numeric_limits<float>::quiet_NaN());
-    merge_segment(segment, std::vector<MergeInput>{{update.data(), &all, 1, 1}}, nullptr, {}, values, 1);
+    merge(segment, std::vector<MergeInput>{{update.data(), &all, 1, 1}}, nullptr, {}, values);
     for (std::size_t i = 0; i < values.size(); ++i) BOOST_REQUIRE_SMALL(values[i] - update[i], 1e-8F);
   }
 }

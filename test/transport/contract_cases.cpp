@@ -104,9 +104,10 @@ Case whole_segments_while_publishing() {
               if (version < kVersions) {
                 ++version;
                 for (const Segment& segment : end.table) {
-                  const std::uint64_t given = end.store.publish(segment.id, [&](Span<float> values) {
-                    std::fill(values.begin(), values.end(), published_value(segment.id.value(), version));
-                  });
+                  const std::uint64_t given =
+                      end.store.publish(segment.id, 1, [&](std::int64_t, Span<float> values) {
+                        std::fill(values.begin(), values.end(), published_value(segment.id.value(), version));
+                      });
                   end.findings.expect(given == version, "publish() gave another version");
                 }
               }

@@ -1,6 +1,7 @@
 // The published model, and arithmetic beyond 2 GiB (the sizes are large, the memory is not).
 #include <sys/mman.h>
 
+#include <atomic>
 #include <boost/test/unit_test.hpp>
 #include <cstring>
 #include <map>
@@ -90,8 +91,14 @@ BOOST_AUTO_TEST_CASE(publish_counts_versions_and_restore_sets_them) {
   ModelStore store(table);
   const SegmentId id = table.attention(1);
   BOOST_TEST(store.version(id) == 0U);
-  BOOST_TEST(store.publish(id, [](Span<float> v) { v[3] = 2; }) == 1U);
-  BOOST_TEST(store.publish(id, [](Span<float> v) { v[3] += 1; }) == 2U);
+  const auto add_one = [](std::int64_t, Span<float> part) {
+    for (float& value : part) value += 1;
+  };
+  BOOST_TEST(store.publish(id, 1, add_one) == 1U);
+  BOOST_TEST(store.publish(id, 2, [&](std::int64_t begin, Span<float> part) {
+    add_one(begin, part);
+    if (begin == 0) part[3] += 1;
+  }) == 2U);
   BOOST_TEST(store.values(id)[3] == 3.0F);
   BOOST_TEST(store.version(id) == 2U);
   BOOST_TEST(store.version(table.embedding()) == 0U);
@@ -103,12 +110,36 @@ BOOST_AUTO_TEST_CASE(publish_counts_versions_and_restore_sets_them) {
   BOOST_CHECK_THROW(store.restore(id, values, 42), Error);
 }
 
+BOOST_AUTO_TEST_CASE(parts_cover_a_segment_once_and_its_checksum_is_that_of_the_whole) {
+  ModelOptions options = small_model();
+  options.dim = 256;
+  options.feed_forward = 1024;
+  options.validate();
+  const SegmentTable table(options);
+  ModelStore store(table);
+  std::vector<std::byte> ring(ServerChannel::memory_bytes({}, 0));
+  WorkerChannel worker = worker_of(table, {}, ring, store.memory());
+  for (const Segment& segment : table) {
+    std::atomic<std::int64_t> written{0};
+    store.publish(segment.id, 3, [&](std::int64_t begin, Span<float> part) {
+      written += static_cast<std::int64_t>(part.size());
+      for (std::size_t i = 0; i < part.size(); ++i)
+        part[i] += static_cast<float>(begin + static_cast<std::int64_t>(i));
+    });
+    BOOST_TEST(written == segment.numel);
+    std::vector<float> values(static_cast<std::size_t>(segment.numel));
+    BOOST_TEST(worker.read_segment(segment.id, values) == 1U);  // throws where the checksum does not fit
+    for (std::size_t i = 0; i < values.size(); ++i) BOOST_REQUIRE(values[i] == static_cast<float>(i));
+  }
+}
+
 BOOST_AUTO_TEST_CASE(a_writer_that_throws_leaves_a_readable_segment) {
   const SegmentTable table(small_model());
   ModelStore store(table);
   const SegmentId id = table.embedding();
-  BOOST_CHECK_THROW(store.publish(id, [](Span<float>) { throw std::runtime_error("out of memory"); }),
-                    std::runtime_error);
+  BOOST_CHECK_THROW(
+      store.publish(id, 1, [](std::int64_t, Span<float>) { throw std::runtime_error("out of memory"); }),
+      std::runtime_error);
   std::vector<std::byte> ring(ServerChannel::memory_bytes({}, 0));
   WorkerChannel worker = worker_of(table, {}, ring, store.memory());
   std::vector<float> values(store.values(id).size());

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "cos2p/model/segment_table.hpp"
@@ -53,9 +54,23 @@ struct Anchor {
 
 /// values <- (sum_n discounted_n x_n + (D - sum_n discounted_n) values) / D with D = anchor + sum_n weight_n,
 /// for each unit and for the shared tensors separately; what no input holds keeps its value. `sums` (may be
-/// null) counts as further inputs.
-void merge_segment(const Segment& segment, Span<const MergeInput> inputs, const PartialSums* sums,
-                   const Anchor& anchor, Span<float> values, int threads);
+/// null) counts as further inputs. Values of inputs and sums must stay where they are while the object lives.
+class MergeKernel {
+ public:
+  MergeKernel(const Segment& segment, Span<const MergeInput> inputs, const PartialSums* sums,
+              const Anchor& anchor);
+  ~MergeKernel();
+  MergeKernel(const MergeKernel&) = delete;
+  MergeKernel& operator=(const MergeKernel&) = delete;
+
+  /// Merges the values that stand from `begin` on in the segment. Parts may come in any order and from
+  /// several threads: each value is merged by itself.
+  void merge(std::int64_t begin, Span<float> part) const;
+
+ private:
+  struct State;
+  std::unique_ptr<const State> state_;
+};
 
 /// Adds the inputs to `sums`, which is sized on first use and starts from zero where it is empty.
 void accumulate_segment(const Segment& segment, Span<const MergeInput> inputs, PartialSums& sums,

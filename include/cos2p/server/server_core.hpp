@@ -22,7 +22,8 @@ class ServerCore {
     PolicyOptions policy;
     int rounds = 0;
     std::uint64_t seed = 0;
-    int threads = 1;
+    int threads =
+        0;  ///< that merge; 0 = all cores, at most 8: merges are short, and other ranks share the cores
     RunIdentity identity;
     Normalization normalization;
     std::vector<ClientRecord> clients;  ///< budgets, assignments, samples; without masks and rounds

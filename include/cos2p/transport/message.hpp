@@ -86,6 +86,7 @@ struct Message {
   WorkerRank worker;
   MessageHeader header;
   Buffer body;
+  bool values_in_range = false;  ///< the sink has looked at all values as they came (MessageSink::inspect)
 };
 
 /// Where a server channel puts what arrives. The channel calls it from the thread that polls.
@@ -99,6 +100,9 @@ class MessageSink {
   };
   virtual ~MessageSink() = default;
   virtual Verdict begin(WorkerRank worker, const MessageHeader& header, Buffer& body) = 0;
+  /// A part of an accepted message's body that was just copied, while it lies in the cache; `offset` is where
+  /// it stands in the body. Parts come in order, and again where they turned out not to be whole yet.
+  virtual void inspect(WorkerRank, const MessageHeader&, std::int64_t /*offset*/, Span<const std::byte>) {}
   virtual void deliver(Message message) = 0;
 };
 

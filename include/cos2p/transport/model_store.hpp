@@ -21,8 +21,12 @@ class ModelStore {
   ModelStore(const ModelStore&) = delete;
   ModelStore& operator=(const ModelStore&) = delete;
 
-  /// Lets `write` change the segment's values in place, then gives it the next version (which is returned).
-  std::uint64_t publish(SegmentId id, const std::function<void(Span<float>)>& write);
+  /// Changes a part of a segment's values in place: `begin` is the index of the part's first value.
+  using WritePart = std::function<void(std::int64_t begin, Span<float> part)>;
+  /// Lets `write` change the segment's values part by part (each part once, in any order, on up to `threads`
+  /// threads), then gives it the next version, which is returned. A part is hashed as soon as it is written,
+  /// while it lies in the cache.
+  std::uint64_t publish(SegmentId id, int threads, const WritePart& write);
   /// Sets values and version, as read from a checkpoint.
   void restore(SegmentId id, Span<const float> values, std::uint64_t version);
 

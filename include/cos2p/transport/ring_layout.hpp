@@ -63,7 +63,9 @@ struct SlotHeader {
 static_assert(std::is_trivially_copyable_v<SlotHeader> && sizeof(SlotHeader) == 128);
 
 constexpr std::size_t kHashBlock = 4 << 10;
-/// hash64 of each kHashBlock bytes, mixed with the hash of the blocks before (`seed` for the first).
+/// The hash of all blocks so far, from that of the blocks `before` and that of the next one.
+std::uint64_t chain(std::uint64_t before, std::uint64_t hash);
+/// hash64 of each kHashBlock bytes, chained (`seed` stands before the first).
 std::uint64_t chained_hash(const void* data, std::size_t size, std::uint64_t seed = 0);
 /// Payloads are checked and copied in blocks that are still in the cache when they are touched a second time.
 constexpr std::size_t kCopyBlock = 32 << 10;
