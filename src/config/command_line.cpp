@@ -248,7 +248,9 @@ CommandLine parse_command_line(int argc, const char* const* argv, bool& finished
   }
   result.options = config::resolve(result.subcommand, written);
   result.in_effect = config::options_in_effect(result.subcommand, result.options);
-  for (const auto& [name, value] : written) result.given.push_back(name);
+  for (const auto& [name, value] : written) {
+    if (value.source != config::Source::standard) result.given.push_back(name);
+  }
   return result;
 }
 

@@ -2,6 +2,8 @@
 
 #include <limits>
 
+#include "cos2p/method/method.hpp"
+
 #include "cos2p/support/error.hpp"
 
 namespace cos2p::config {
@@ -33,6 +35,28 @@ void drop_overruled(WrittenOptions& written) {
     }
     if (other > own) written.erase(spec.name);
   }
+}
+
+/// Puts in what the method says. Its own settings are no place to contradict it; environment variables are a
+/// machine's defaults and give way.
+void apply_method(WrittenOptions& written) {
+  const auto named = written.find("method");
+  const Method& method =
+      named == written.end() ? methods().front() : find_method(named->second.values.back());
+  for (const Method::Setting& setting : method.fixed) {
+    const auto found = written.find(setting.option);
+    const bool given = found != written.end() && found->second.source > Source::environment;
+    if (given && found->second.values != Values{setting.value}) {
+      fail(ExitCode::usage,
+           "{} cannot be '{}' beside --method {} (it is a part of this method and always '{}'), leave it out "
+           "or "
+           "choose another method",
+           called(written, setting.option), found->second.values.back(), method.name, setting.value);
+    }
+    if (!given) written[setting.option] = {{setting.value}, Source::standard, "--method " + method.name};
+  }
+  for (const Method::Setting& setting : method.defaults)
+    written.insert({setting.option, {{setting.value}, Source::standard, "--method " + method.name}});
 }
 
 RunOptions read_all(Subcommand subcommand, const WrittenOptions& written) {
@@ -121,6 +145,7 @@ void complete(RunOptions& options, const WrittenOptions& written) {
 
 RunOptions resolve(Subcommand subcommand, WrittenOptions& written) {
   drop_overruled(written);
+  apply_method(written);
   drop_meaningless(subcommand, read_all(subcommand, written), written);
   RunOptions options = read_all(subcommand, written);
   refuse_impossible(subcommand, options, written);

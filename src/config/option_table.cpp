@@ -4,6 +4,7 @@
 #include <cctype>
 #include <limits>
 
+#include "cos2p/method/method.hpp"
 #include "cos2p/support/bytes.hpp"
 #include "cos2p/support/error.hpp"
 #include "enumerations.hpp"
@@ -257,6 +258,17 @@ void add_model(Table& t) {
   t.whole("classes", AT(model.classes), 2, 1 << 20, "classes to tell apart");
 }
 
+void add_method(Table& t) {
+  t.group("Method", kTrain | kPlan);
+  std::string names, lines;
+  for (const Method& method : methods()) {
+    names += (names.empty() ? "" : "|") + method.name;
+    lines += fmt::format("{}{}: {}", lines.empty() ? "" : "; ", method.name, method.summary);
+  }
+  OptionSpec& method = t.text("method", AT(method), names, "what is trained together, and how: " + lines);
+  method.set = [](RunOptions& o, const Values& v) { o.method = find_method(v.back()).name; };
+}
+
 void add_fleet(Table& t) {
   t.group("Fleet", kTrain | kPlan);
   OptionSpec& budgets = t.add("budgets", "B,...",
@@ -435,6 +447,7 @@ std::vector<OptionSpec> make_table() {
   add_data(table);
   add_partition(table);
   add_model(table);
+  add_method(table);
   add_fleet(table);
   add_policy(table);
   add_local_training(table);

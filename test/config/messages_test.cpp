@@ -135,6 +135,12 @@ BOOST_AUTO_TEST_CASE(environment_variables_are_named) {
          {{"plan", "--json=maybe"}, {"--json=maybe", "true or false"}}});
 }
 
+BOOST_AUTO_TEST_CASE(what_a_method_fixes_cannot_be_changed_beside_it) {
+  check({{{"train", "--method", "fedavgg"}, {"the method 'fedavgg' is unknown", "co-s2p"}},
+         {{"train", "--method", "depth-only", "--balance", "deep"},
+          {"--balance cannot be 'deep' beside --method depth-only", "always 'wide'"}}});
+}
+
 BOOST_AUTO_TEST_CASE(fleet_files) {
   const TextFile empty("empty_fleet.txt", ""), comments("comments_fleet.txt", "# nothing\n"),
       binary("binary_fleet.txt", "0.5\n\x01\x02\n"), table("table_fleet.txt", "0.5\nbudget=0.5\n");

@@ -80,6 +80,7 @@ struct RunOptions {
   BalanceKind balance = BalanceKind::deep;  ///< so that every segment has as many trainers as can be
   int frozen_blocks = 0;
   // training
+  std::string method = "co-s2p";  ///< of method/method.hpp; its settings are in the options they set
   PolicyOptions policy;
   LocalTrainingOptions local;
   int rounds = 10;  ///< of the whole run; a resumed run goes on to this number
