@@ -2,122 +2,17 @@
 
 #include <algorithm>
 #include <cctype>
-#include <limits>
 
 #include "cos2p/method/method.hpp"
 #include "cos2p/support/bytes.hpp"
 #include "cos2p/support/error.hpp"
 #include "enumerations.hpp"
 #include "fleet_file.hpp"
+#include "option_builder.hpp"
 #include "toml.hpp"
 
 namespace cos2p::config {
 namespace {
-
-constexpr std::int64_t kMany = std::numeric_limits<int>::max();
-constexpr double kAny = std::numeric_limits<double>::infinity();
-
-/// Collects specs; every function returns the new one, for what is special about it.
-class Table {
- public:
-  std::vector<OptionSpec> specs;
-
-  void group(const std::string& name, unsigned subcommands) {
-    group_ = name;
-    subcommands_ = subcommands;
-  }
-
-  OptionSpec& add(const std::string& name, const std::string& metavar, const std::string& help) {
-    OptionSpec spec;
-    spec.name = name;
-    spec.group = group_;
-    spec.metavar = metavar;
-    spec.help = help;
-    spec.subcommands = subcommands_;
-    specs.push_back(std::move(spec));
-    return specs.back();
-  }
-
-  /// `at` gives the member: [](auto& o) -> auto& { return o.rounds; }
-  template <typename Access>
-  OptionSpec& whole(const std::string& name, Access at, std::int64_t low, std::int64_t high,
-                    const std::string& help) {
-    OptionSpec& spec = add(name, "N", help);
-    spec.set = [at, low, high](RunOptions& o, const Values& v) {
-      using Number = std::decay_t<decltype(at(o))>;
-      at(o) = static_cast<Number>(parse_whole(v.back(), low, high));
-    };
-    spec.get = [at](const RunOptions& o) { return fmt::format("{}", at(o)); };
-    return spec;
-  }
-
-  template <typename Access>
-  OptionSpec& seed(const std::string& name, Access at, const std::string& help) {
-    OptionSpec& spec = add(name, "N", help);
-    spec.set = [at](RunOptions& o, const Values& v) { at(o) = parse_seed(v.back()); };
-    spec.get = [at](const RunOptions& o) { return fmt::format("{}", at(o)); };
-    return spec;
-  }
-
-  /// low_allowed = false: the value must be greater than `low`.
-  template <typename Access>
-  OptionSpec& real(const std::string& name, Access at, double low, bool low_allowed, double high,
-                   const std::string& help) {
-    OptionSpec& spec = add(name, "X", help);
-    spec.set = [at, low, low_allowed, high](RunOptions& o, const Values& v) {
-      at(o) = parse_real(v.back(), low, high, low_allowed);
-    };
-    spec.get = [at](const RunOptions& o) { return format_real(at(o)); };
-    return spec;
-  }
-
-  template <typename Enum, typename Access>
-  OptionSpec& choice(const std::string& name, Access at, const std::string& help) {
-    OptionSpec& spec = add(name, "", help);
-    for (const std::string& text : choices<Enum>()) spec.metavar += (spec.metavar.empty() ? "" : "|") + text;
-    spec.set = [at](RunOptions& o, const Values& v) { at(o) = parse_choice<Enum>(v.back()); };
-    spec.get = [at](const RunOptions& o) { return toml_string(to_string(at(o))); };
-    return spec;
-  }
-
-  template <typename Access>
-  OptionSpec& text(const std::string& name, Access at, const std::string& metavar, const std::string& help) {
-    OptionSpec& spec = add(name, metavar, help);
-    spec.set = [at](RunOptions& o, const Values& v) { at(o) = v.back(); };
-    spec.get = [at](const RunOptions& o) { return toml_string(at(o)); };
-    return spec;
-  }
-
-  template <typename Access>
-  OptionSpec& flag(const std::string& name, Access at, const std::string& help) {
-    OptionSpec& spec = add(name, "", help);
-    spec.flag = true;
-    spec.set = [at](RunOptions& o, const Values& v) { at(o) = parse_flag(v.back()); };
-    spec.get = [at](const RunOptions& o) { return std::string(at(o) ? "true" : "false"); };
-    return spec;
-  }
-
- private:
-  std::string group_;
-  unsigned subcommands_ = 0;
-};
-
-/// The reason where `has_meaning` does not hold.
-template <typename Condition>
-void only(OptionSpec& spec, const std::string& cause, Condition has_meaning, const std::string& reason) {
-  spec.cause = cause;
-  spec.why_not = [has_meaning, reason](const RunOptions& o) {
-    return has_meaning(o) ? std::string() : reason;
-  };
-}
-
-// A member's name cannot stand in parentheses.
-// NOLINTBEGIN(bugprone-macro-parentheses)
-#define AT(member)       \
-  [](auto& o) -> auto& { \
-    return o.member;     \
-  }
-// NOLINTEND(bugprone-macro-parentheses)
 
 void add_data(Table& t) {
   const auto synthetic = [](const RunOptions& o) { return o.dataset.kind == DatasetKind::synthetic; };
@@ -439,8 +334,6 @@ void add_run(Table& t) {
   t.group("Input", kInspect | kEvaluate);
   t.text("file", AT(file), "FILE", "the checkpoint").positional = true;
 }
-
-#undef AT
 
 std::vector<OptionSpec> make_table() {
   Table table;
