@@ -1,0 +1,17 @@
+#pragma once
+
+#include "option_builder.hpp"
+
+namespace cos2p::config {
+
+// The rows of the table, group by group, in the order of help and of options.toml.
+void add_data(Table& t);
+void add_partition(Table& t);
+void add_model(Table& t);
+void add_method(Table& t);
+void add_fleet(Table& t);
+void add_policy(Table& t);
+void add_local_training(Table& t);
+void add_run(Table& t);
+
+}  // namespace cos2p::config

@@ -1,0 +1,55 @@
+#include "option_rows.hpp"
+
+#include "cos2p/method/method.hpp"
+#include "fleet_file.hpp"
+
+namespace cos2p::config {
+
+void add_method(Table& t) {
+  t.group("Method", kTrain | kPlan);
+  std::string names, lines;
+  for (const Method& method : methods()) {
+    names += (names.empty() ? "" : "|") + method.name;
+    lines += fmt::format("{}{}: {}", lines.empty() ? "" : "; ", method.name, method.summary);
+  }
+  OptionSpec& method = t.text("method", AT(method), names, "what is trained together, and how: " + lines);
+  method.set = [](RunOptions& o, const Values& v) { o.method = find_method(v.back()).name; };
+}
+
+void add_fleet(Table& t) {
+  t.group("Fleet", kTrain | kPlan);
+  OptionSpec& budgets = t.add("budgets", "B,...",
+                              "what each client may use, in turn: a share of the full model's training "
+                              "memory (0.5), a size (2GiB) or "
+                              "a device (orin-nano); may be repeated");
+  budgets.alias = "memory-budget";
+  budgets.list = true;
+  budgets.default_text = "1";
+  budgets.exclusive_with = "fleet";
+  budgets.set = [](RunOptions& o, const Values& v) {
+    o.budgets = split_list(v);
+    if (o.budgets.empty()) throw BadValue{"at least one budget, for example 1,0.5,2GiB"};
+  };
+  budgets.get = [](const RunOptions& o) {
+    Values quoted;
+    for (const std::string& budget : o.budgets) quoted.push_back(toml_string(budget));
+    return toml_array(quoted);
+  };
+  OptionSpec& fleet = t.add(
+      "fleet", "FILE", "a line for each client: its budget and, if you like, its name; # begins a comment");
+  fleet.default_text = "none";
+  fleet.exclusive_with = "budgets";
+  fleet.set = [](RunOptions& o, const Values& v) {
+    o.budgets = read_fleet_file(v.back());
+    o.clients = static_cast<int>(o.budgets.size());
+  };
+  t.whole("clients", AT(clients), 0, kMany,
+          "clients; 0 = one per worker rank, in-process and plan: one per budget");
+  t.choice<BalanceKind>("balance", AT(balance),
+                        "what a small budget costs: width first and depth last (deep), both alike "
+                        "(balanced), depth alone (wide)");
+  t.whole("frozen-blocks", AT(frozen_blocks), 0, 1024,
+          "shallow blocks, and the embedding, that are not trained");
+}
+
+}  // namespace cos2p::config

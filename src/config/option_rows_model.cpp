@@ -1,0 +1,102 @@
+#include "option_rows.hpp"
+
+#include <algorithm>
+
+namespace cos2p::config {
+
+namespace {
+
+void from_model(OptionSpec& spec) {
+  spec.yields_to = "model";
+  spec.default_text = "that of --model";
+}
+
+void set_exits(RunOptions& o, const Values& values) {
+  const Values texts = split_list(values);
+  o.model.exits.clear();
+  if (texts == Values{"all"}) return;
+  if (texts == Values{"last"}) {
+    o.model.exits.push_back(o.model.blocks - 1);
+    return;
+  }
+  try {
+    for (const std::string& text : texts)
+      o.model.exits.push_back(static_cast<int>(parse_whole(text, 0, o.model.blocks - 1)));
+  } catch (const BadValue&) {
+    o.model.exits.clear();
+  }
+  if (o.model.exits.empty()) {
+    throw BadValue{fmt::format("'all', 'last' or block numbers from 0 to {}", o.model.blocks - 1)};
+  }
+  std::sort(o.model.exits.begin(), o.model.exits.end());
+  o.model.exits.erase(std::unique(o.model.exits.begin(), o.model.exits.end()), o.model.exits.end());
+}
+
+std::string get_exits(const RunOptions& o) {
+  if (o.model.exits.empty()) return toml_string("all");
+  Values blocks;
+  for (const int block : o.model.exits) blocks.push_back(std::to_string(block));
+  return toml_array(blocks);
+}
+
+void set_image(RunOptions& o, const Values& values) {
+  const std::string& text = values.back();
+  const std::size_t first = text.find('x'),
+                    second = first == std::string::npos ? first : text.find('x', first + 1);
+  try {
+    if (second == std::string::npos) throw BadValue{};
+    o.model.image_height = static_cast<int>(parse_whole(text.substr(0, first), 1, 65536));
+    o.model.image_width = static_cast<int>(parse_whole(text.substr(first + 1, second - first - 1), 1, 65536));
+    o.model.channels = static_cast<int>(parse_whole(text.substr(second + 1), 1, 65536));
+  } catch (const BadValue&) {
+    throw BadValue{"height, width and channels, for example 32x32x3"};
+  }
+}
+
+}  // namespace
+
+void add_model(Table& t) {
+  t.group("Model", kTrain | kPlan);
+  OptionSpec& model = t.text("model", AT(model_name), "micro|tiny|small|base",
+                             "a ViT of dim 64, 192, 384 or 768 with 6, 6, 12 or 12 blocks");
+  model.set = [](RunOptions& o, const Values& v) {
+    static const Values kNames{"micro", "tiny", "small", "base"};
+    if (std::find(kNames.begin(), kNames.end(), v.back()) == kNames.end()) {
+      throw BadValue{list_choices(kNames) + did_you_mean(v.back(), kNames)};
+    }
+    const ModelOptions preset = model_preset(v.back());
+    o.model_name = v.back();
+    o.model.dim = preset.dim;
+    o.model.blocks = preset.blocks;
+    o.model.heads = preset.heads;
+    o.model.feed_forward = preset.feed_forward;
+  };
+  from_model(t.whole("dim", AT(model.dim), 1, 65536, "width of the residual stream"));
+  from_model(t.whole("blocks", AT(model.blocks), 1, 1024, "depth"));
+  from_model(t.whole("heads", AT(model.heads), 1, 65536, "attention heads of a block; must divide dim"));
+  from_model(
+      t.whole("feed-forward", AT(model.feed_forward), 1, 1 << 20, "neurons of a block's feed-forward part"));
+  OptionSpec& patch =
+      t.add("patch", "N|auto", "side of a square patch in pixels; auto: from the image's size");
+  patch.set = [](RunOptions& o, const Values& v) {
+    o.patch_given = v.back() != "auto";
+    if (o.patch_given) o.model.patch = static_cast<int>(parse_whole(v.back(), 1, 65536));
+  };
+  patch.get = [](const RunOptions& o) {
+    return o.patch_given ? std::to_string(o.model.patch) : toml_string("auto");
+  };
+  OptionSpec& exits = t.add("exits", "all|last|N,...",
+                            "blocks (from 0) after which an exit head stands; the last is always one");
+  exits.list = true;
+  exits.set = set_exits;
+  exits.get = get_exits;
+  t.group("Model", kPlan);
+  OptionSpec& image = t.add("image", "HxWxC", "image height, width and channels");
+  image.set = set_image;
+  image.get = [](const RunOptions& o) {
+    return toml_string(fmt::format("{}x{}x{}", o.model.image_height, o.model.image_width, o.model.channels));
+  };
+  t.whole("classes", AT(model.classes), 2, 1 << 20, "classes to tell apart");
+}
+
+}  // namespace cos2p::config

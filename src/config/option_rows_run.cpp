@@ -1,0 +1,67 @@
+#include "option_rows.hpp"
+
+#include <algorithm>
+#include <cctype>
+
+#include "cos2p/support/bytes.hpp"
+#include "cos2p/support/error.hpp"
+
+namespace cos2p::config {
+
+namespace {
+
+void set_device(RunOptions& o, const Values& v) {
+  const std::string& text = v.back();
+  bool known = text == "auto" || text == "cpu" || text == "cuda";
+  if (text.rfind("cuda:", 0) == 0) {
+    const std::string number = text.substr(5);
+    known = !number.empty() && number.size() < 4 &&
+            std::all_of(number.begin(), number.end(), [](unsigned char c) { return std::isdigit(c) != 0; });
+  }
+  if (!known) throw BadValue{"auto, cpu, cuda or cuda:N"};
+  o.device = text;
+}
+
+}  // namespace
+
+void add_run(Table& t) {
+  t.group("Run", kTrain);
+  t.seed("seed", AT(seed), "of all that is random");
+  t.text("output", AT(output), "DIR", "directory for checkpoints, metrics.csv, options.toml and run.log");
+  t.text("resume", AT(resume), "DIR|FILE", "go on from this checkpoint, or from the newest in this directory")
+      .default_text = "none";
+  t.whole("evaluate-every", AT(evaluate_every), 0, kMany,
+          "server rounds between evaluations; 0 = only at the end");
+  t.whole("checkpoint-every", AT(checkpoint_every), 0, kMany,
+          "server rounds between checkpoints; 0 = only at the end");
+  t.choice<TransportKind>(
+      "transport", AT(transport),
+      "rma: one-sided MPI between processes; in-process: all in one, reproducible to the bit");
+  t.whole("ring-slots", AT(ring.slots), 2, 65536, "slots of a worker's channel");
+  OptionSpec& slot = t.add("ring-slot-bytes", "SIZE", "bytes of a slot, for example 512KiB");
+  slot.set = [](RunOptions& o, const Values& v) {
+    std::uint64_t bytes = 0;
+    try {
+      bytes = parse_bytes(v.back(), "--ring-slot-bytes");
+    } catch (const Error&) {
+      bytes = 0;
+    }
+    if (bytes < 4096 || bytes > (std::uint64_t{1} << 30)) throw BadValue{"a size from 4KiB to 1GiB"};
+    o.ring.slot_bytes = static_cast<std::int64_t>(bytes);
+  };
+  slot.get = [](const RunOptions& o) { return std::to_string(o.ring.slot_bytes); };
+  slot.default_text = "256KiB";
+  t.flag("quiet", AT(quiet), "no round lines and no progress bar on the terminal");
+
+  t.group("Run", kTrain | kEvaluate);
+  t.text("device", AT(device), "auto|cpu|cuda[:N]", "what computes").set = set_device;
+  t.whole("threads", AT(threads), 0, 1024,
+          "CPU threads per rank; 0 = the host's cores shared among its ranks");
+  t.whole("evaluation-batch", AT(evaluation_batch), 1, 1 << 20, "images evaluated at once");
+  t.group("Output", kPlan | kInspect | kEvaluate);
+  t.flag("json", AT(json), "print JSON for programs instead of a table");
+  t.group("Input", kInspect | kEvaluate);
+  t.text("file", AT(file), "FILE", "the checkpoint").positional = true;
+}
+
+}  // namespace cos2p::config

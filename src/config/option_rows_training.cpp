@@ -1,0 +1,88 @@
+#include "option_rows.hpp"
+
+namespace cos2p::config {
+
+void add_policy(Table& t) {
+  const auto discounted = [](const RunOptions& o) { return o.policy.discount != DiscountKind::constant; };
+  t.group("Server", kTrain);
+  t.whole("rounds", AT(rounds), 1, kMany,
+          "server rounds of the whole run; a resumed run goes on to this number");
+  t.choice<PolicyKind>("policy", AT(policy.kind),
+                       "when updates are merged: with all of a round, with some, or each at once");
+  OptionSpec& updates = t.whole("min-updates", AT(policy.min_updates), 1, kMany,
+                                "updates that a segment waits for before it is merged");
+  updates.cause = "policy";
+  updates.why_not = [](const RunOptions& o) -> std::string {
+    if (o.policy.kind == PolicyKind::sync) return "a synchronous round waits for all trainers of a segment";
+    return o.policy.kind == PolicyKind::async && o.policy.min_updates != 1
+               ? "async merges every update at once"
+               : "";
+  };
+  OptionSpec& deadline = t.real("deadline", AT(policy.deadline_s), 0, true, kAny,
+                                "seconds after which a segment is merged with what came; 0 = none");
+  deadline.metavar = "SECONDS";
+  deadline.cause = "policy";
+  deadline.why_not = [](const RunOptions& o) -> std::string {
+    if (o.policy.kind == PolicyKind::sync) return "a synchronous round waits for all trainers of a segment";
+    return o.policy.kind == PolicyKind::async && o.policy.deadline_s != 0
+               ? "async merges every update at once"
+               : "";
+  };
+  t.whole("staleness-bound", AT(policy.staleness_bound), 0, kMany,
+          "versions; an update older than this is dropped");
+  t.choice<DiscountKind>("discount", AT(policy.discount),
+                         "how an update d versions old counts: 1; (1+d)^-a; or 1 up to b, then 1/(a(d-b)+1)");
+  only(t.real("discount-a", AT(policy.discount_a), 0, true, kAny, "a of the discount"), "discount",
+       discounted, "a constant discount has no parameters");
+  only(
+      t.real("discount-b", AT(policy.discount_b), 0, true, kAny, "b of the discount 'hinge', versions"),
+      "discount", [](const RunOptions& o) { return o.policy.discount == DiscountKind::hinge; },
+      "only the discount 'hinge' has b");
+  t.choice<WeightingKind>("weighting", AT(policy.weighting),
+                          "what a client's update weighs: its samples, or the same for all");
+  t.choice<NormalizeKind>(
+      "normalize", AT(policy.normalize),
+      "average over the updates that came, or over all trainers (absent ones hold the value)");
+  t.flag("pace-correction", AT(policy.pace_correction),
+         "a client that delivers k times as often as the slowest trainer of a segment counts 1/k each time");
+}
+
+void add_local_training(Table& t) {
+  t.group("Local training", kTrain);
+  t.whole("local-steps", AT(local.local_steps), 0, kMany,
+          "optimizer steps of a local round; 0 = by --local-epochs");
+  only(
+      t.real("local-epochs", AT(local.local_epochs), 0, false, kAny,
+             "passes over the client's data in a local round"),
+      "local-steps", [](const RunOptions& o) { return o.local.local_steps == 0; },
+      "the length of a local round is already given in steps");
+  t.group("Local training", kTrain | kPlan);
+  t.whole("batch-size", AT(local.batch_size), 1, 1 << 20, "images in an optimizer step");
+  t.choice<OptimizerKind>("optimizer", AT(local.optimizer), "of the clients");
+  only(
+      t.real("momentum", AT(local.momentum), 0, true, 0.9999, "of sgd; 0 = none"), "optimizer",
+      [](const RunOptions& o) { return o.local.optimizer == OptimizerKind::sgd; },
+      "adamw has moments of its own");
+  t.group("Local training", kTrain);
+  t.real("learning-rate", AT(local.learning_rate), 0, false, kAny, "of the optimizer, at its highest");
+  t.real("weight-decay", AT(local.weight_decay), 0, true, kAny,
+         "share of the weights that decays, per unit of learning rate");
+  t.choice<ScheduleKind>("schedule", AT(local.schedule), "of the learning rate");
+  t.whole("warmup-rounds", AT(local.warmup_rounds), 0, kMany,
+          "server rounds in which the learning rate rises from 0");
+  only(
+      t.whole("schedule-rounds", AT(local.schedule_rounds), 0, kMany,
+              "length of the cosine in server rounds; 0 = all rounds"),
+      "schedule", [](const RunOptions& o) { return o.local.schedule == ScheduleKind::cosine; },
+      "only the schedule 'cosine' has a length");
+  t.real("clip-norm", AT(local.clip_norm), 0, true, kAny,
+         "largest norm of all gradients together; 0 = no limit");
+  t.real("logit-adjustment", AT(local.logit_adjustment), 0, true, 10,
+         "strength of the correction of a client's loss for its own class frequencies; 0 = none");
+  t.flag("scale-kept-units", AT(local.scale_kept_units),
+         "scale a part's output by all/kept units while training");
+  t.whole("reselect-every", AT(local.reselect_every), 0, kMany,
+          "local rounds after which a client chooses its units anew; 0 = never");
+}
+
+}  // namespace cos2p::config
