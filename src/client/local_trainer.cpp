@@ -13,11 +13,10 @@
 #include "cos2p/support/clock.hpp"
 #include "cos2p/support/memory.hpp"
 #include "cos2p/support/narrow.hpp"
+#include "local_steps.hpp"
 
 namespace cos2p {
 namespace {
-
-constexpr std::uint64_t kDataOrder = 1;  // purpose of a random stream
 
 /// The submodel of the client that ran last; a client that runs again keeps its frozen segments without
 /// pulling them.
@@ -61,8 +60,6 @@ struct LocalTrainer::State {
   }
   void choose_units(WorkerChannel& channel, const ClientTask& task, int index);
   void prepare(WorkerChannel& channel, const ClientTask& task, int index);
-  bool train(const ClientTask& task, int index, const Notice& notice, const KeepGoing& keep_going,
-             RoundReport& report);
   LocalRound hand_over(const ClientTask& task, int index, const RoundReport& report);
 };
 
@@ -147,108 +144,6 @@ void LocalTrainer::State::prepare(WorkerChannel& channel, const ClientTask& task
   }
 }
 
-namespace {
-
-/// Endless stream of sample indices: each pass over the client's data in a new order.
-class SampleStream {
- public:
-  SampleStream(std::vector<std::int64_t> samples, Rng& rng)
-      : samples_(std::move(samples)), rng_(rng), next_(samples_.size()) {}
-  std::vector<std::int64_t> take(int count) {
-    std::vector<std::int64_t> batch;
-    for (int i = 0; i < count; ++i) {
-      if (next_ == samples_.size()) {
-        if (!batch.empty()) break;  // a batch never mixes two passes
-        rng_.shuffle(samples_);
-        next_ = 0;
-      }
-      batch.push_back(samples_[next_++]);
-    }
-    return batch;
-  }
-
- private:
-  std::vector<std::int64_t> samples_;
-  Rng& rng_;
-  std::size_t next_;
-};
-
-std::unique_ptr<torch::optim::Optimizer> make_optimizer(const LocalTrainingOptions& local, double rate,
-                                                        std::vector<torch::Tensor> parameters) {
-  if (local.optimizer == OptimizerKind::adamw) {
-    return std::make_unique<torch::optim::AdamW>(
-        std::move(parameters), torch::optim::AdamWOptions(rate).weight_decay(local.weight_decay));
-  }
-  return std::make_unique<torch::optim::SGD>(
-      std::move(parameters),
-      torch::optim::SGDOptions(rate).momentum(local.momentum).weight_decay(local.weight_decay));
-}
-
-}  // namespace
-
-namespace {
-
-/// (K): strength * log of the client's class frequencies, with one sample more of each so that none is zero.
-torch::Tensor class_adjustment(const ImageSet& images, const std::vector<std::int64_t>& samples,
-                               double strength) {
-  torch::Tensor counts = torch::ones({images.classes});
-  float* count = counts.data_ptr<float>();
-  for (std::int64_t sample : samples) ++count[images.labels[static_cast<std::size_t>(sample)]];
-  return strength * torch::log(counts / counts.sum());
-}
-
-}  // namespace
-
-bool LocalTrainer::State::train(const ClientTask& task, int index, const Notice& notice,
-                                const KeepGoing& keep_going, RoundReport& report) {
-  const LocalTrainingOptions& local = setup.local;
-  const auto& samples = setup.partition->at(static_cast<std::size_t>(task.client));
-  Rng rng(setup.seed,
-          {kDataOrder, static_cast<std::uint64_t>(task.client), static_cast<std::uint64_t>(index)});
-  SampleStream stream(samples, rng);
-  std::vector<torch::Tensor> parameters = resident.model->parameters();
-  auto optimizer = make_optimizer(local, learning_rate(local, notice.round, notice.rounds), parameters);
-  const torch::Tensor adjustment =
-      class_adjustment(*setup.images, samples, local.logit_adjustment).to(device);
-  torch::Tensor loss_sum = torch::zeros({}, device), correct = torch::zeros({}, device);
-  for (int step = 0; step < report.steps; ++step) {
-    if (!keep_going()) return false;
-    const std::vector<std::int64_t> indices = stream.take(local.batch_size);
-    const auto count = narrow<std::int64_t>(indices.size());
-    torch::Tensor images = torch::empty(
-        {count, setup.images->channels, setup.images->height, setup.images->width});  // (B, C, H, W)
-    torch::Tensor labels = torch::empty({count}, torch::kInt64);                      // (B)
-    batches.fill(indices, &rng, {images.data_ptr<float>(), static_cast<std::size_t>(images.numel())},
-                 {labels.data_ptr<std::int64_t>(), static_cast<std::size_t>(count)});
-    labels = labels.to(device);
-    optimizer->zero_grad();
-    // Every kept exit learns from the labels, with the same weight: a shallow client's deepest exit is a
-    // shallow exit of others.
-    const std::vector<torch::Tensor> logits =
-        resident.model->forward(images.to(device), true);  // per exit (B, K)
-    torch::Tensor loss = torch::zeros({}, device), deepest;
-    int exits = 0;
-    for (const torch::Tensor& exit : logits) {
-      if (!exit.requires_grad()) continue;                                        // of a frozen block
-      deepest = torch::nn::functional::cross_entropy(exit + adjustment, labels);  // (B, K) + (K)
-      loss = loss + deepest;
-      ++exits;
-    }
-    (loss / static_cast<double>(exits)).backward();
-    if (local.clip_norm > 0) torch::nn::utils::clip_grad_norm_(parameters, local.clip_norm);
-    optimizer->step();
-    const torch::NoGradGuard no_grad;
-    loss_sum += deepest.detach() * static_cast<double>(count);
-    correct += logits.back().argmax(1).eq(labels).sum();
-    report.samples += count;
-  }
-  report.loss = loss_sum.item<double>() / static_cast<double>(report.samples);
-  report.accuracy = correct.item<double>() / static_cast<double>(report.samples);
-  for (torch::Tensor& parameter : parameters)
-    parameter.mutable_grad() = torch::Tensor();  // no gradient memory between rounds
-  return true;
-}
-
 LocalRound LocalTrainer::State::hand_over(const ClientTask& task, int index, const RoundReport& report) {
   LocalRound round;
   round.client = ClientId(task.client);
@@ -298,7 +193,9 @@ std::optional<LocalRound> LocalTrainer::run(WorkerChannel& channel, const Client
       narrow<std::int64_t>(state_->setup.partition->at(static_cast<std::size_t>(task.client)).size()));
   {
     const ScopedTimer timer(report.compute_s);
-    if (!state_->train(task, index, notice, keep_going, report)) return std::nullopt;
+    const LocalSteps steps{
+        state_->setup, state_->batches, *state_->resident.model, state_->device, task.client, index, notice};
+    if (!steps.run(keep_going, report)) return std::nullopt;
   }
   report.peak_memory = tensor_memory::peak() - others;
   report.peak_resident = narrow<std::int64_t>(peak_resident_bytes());

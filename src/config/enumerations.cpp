@@ -129,6 +129,20 @@ const std::vector<ScheduleKind>& all_values<ScheduleKind>() {
 }
 
 template <>
+const std::vector<ExitLossKind>& all_values<ExitLossKind>() {
+  static const std::vector<ExitLossKind> values{ExitLossKind::all, ExitLossKind::sum, ExitLossKind::deepest,
+                                                ExitLossKind::rising};
+  return values;
+}
+
+template <>
+const std::vector<DistillationKind>& all_values<DistillationKind>() {
+  static const std::vector<DistillationKind> values{DistillationKind::none, DistillationKind::deepest,
+                                                    DistillationKind::mutual};
+  return values;
+}
+
+template <>
 const std::vector<TransportKind>& all_values<TransportKind>() {
   static const std::vector<TransportKind> values{TransportKind::rma, TransportKind::in_process};
   return values;

@@ -77,8 +77,6 @@ void add_local_training(Table& t) {
       "only the schedule 'cosine' has a length");
   t.real("clip-norm", AT(local.clip_norm), 0, true, kAny,
          "largest norm of all gradients together; 0 = no limit");
-  t.real("logit-adjustment", AT(local.logit_adjustment), 0, true, 10,
-         "strength of the correction of a client's loss for its own class frequencies; 0 = none");
   t.flag("scale-kept-units", AT(local.scale_kept_units),
          "scale a part's output by all/kept units while training");
   t.whole("reselect-every", AT(local.reselect_every), 0, kMany,

@@ -6,6 +6,6 @@
 namespace cos2p::method {
 
 Method co_s2p();
-Method depth_only();
+Method depthfl();
 
 }  // namespace cos2p::method

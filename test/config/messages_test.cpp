@@ -66,6 +66,11 @@ BOOST_AUTO_TEST_CASE(values_out_of_range) {
           {"--dataset cannot be 'fashion_mnist'", "did you mean 'fashion-mnist'?", "cifar-10, "}},
          {{"train", "--policy", "semi"}, {"--policy cannot be 'semi'", "sync, semi-async or async"}},
          {{"train", "--model", "bas"}, {"--model cannot be 'bas'", "did you mean 'base'?"}},
+         {{"train", "--exit-loss", "shallow"}, {"--exit-loss cannot be 'shallow'", "rising"}},
+         {{"train", "--distillation", "self"}, {"--distillation cannot be 'self'", "deepest or mutual"}},
+         {{"train", "--distillation-temperature", "0"},
+          {"--distillation-temperature cannot be '0'", "greater than 0"}},
+         {{"train", "--distillation-start", "1.5"}, {"--distillation-start cannot be '1.5'", "at most 1"}},
          {{"train", "--exits", "6"}, {"--exits cannot be '6'", "block numbers from 0 to 5"}},
          {{"train", "--exits", "none"}, {"--exits cannot be 'none'"}},
          {{"train", "--patch", "0"}, {"--patch cannot be '0'"}},
@@ -102,6 +107,16 @@ BOOST_AUTO_TEST_CASE(contradictions) {
          {{"train", "--dataset", "mnist", "--data-dir", "d", "--synthetic-train", "5"},
           {"--synthetic-train", "--dataset \"mnist\""}},
          {{"evaluate", "f", "--dataset", "mnist"}, {"--data-dir is missing"}},
+         {{"train", "--distillation", "none", "--distillation-weight", "1"},
+          {"--distillation-weight", "--distillation \"none\"", "no exit learns from another"}},
+         {{"train", "--distillation", "none", "--distillation-temperature", "1"},
+          {"--distillation-temperature", "--distillation \"none\""}},
+         {{"train", "--distillation", "none", "--distillation-start", "0"},
+          {"--distillation-start", "--distillation \"none\""}},
+         {{"train", "--distillation", "none", "--distillation-ramp", "0"},
+          {"--distillation-ramp", "--distillation \"none\""}},
+         {{"train", "--masked-logits", "--logit-adjustment", "1"},
+          {"--logit-adjustment", "--masked-logits true", "missing classes"}},
          {{"plan", "--fleet", "a", "--budgets", "1"}, {"--fleet", "--budgets", "contradict"}}});
   BOOST_TEST(refusal({"train", "--policy", "async", "--min-updates", "1"}).empty());
 }
@@ -137,8 +152,10 @@ BOOST_AUTO_TEST_CASE(environment_variables_are_named) {
 
 BOOST_AUTO_TEST_CASE(what_a_method_fixes_cannot_be_changed_beside_it) {
   check({{{"train", "--method", "fedavgg"}, {"the method 'fedavgg' is unknown", "co-s2p"}},
-         {{"train", "--method", "depth-only", "--balance", "deep"},
-          {"--balance cannot be 'deep' beside --method depth-only", "always 'wide'"}}});
+         {{"train", "--method", "depthfl", "--balance", "deep"},
+          {"--balance cannot be 'deep' beside --method depthfl", "always 'wide'"}},
+         {{"train", "--method", "depthfl", "--distillation", "none"},
+          {"--distillation cannot be 'none' beside --method depthfl", "always 'mutual'"}}});
 }
 
 BOOST_AUTO_TEST_CASE(fleet_files) {

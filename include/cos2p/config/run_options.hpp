@@ -8,6 +8,7 @@
 #include "cos2p/data/batch.hpp"
 #include "cos2p/data/dataset.hpp"
 #include "cos2p/data/partition.hpp"
+#include "cos2p/method/objective_options.hpp"
 #include "cos2p/model/model_options.hpp"
 #include "cos2p/plan/planner.hpp"
 #include "cos2p/transport/channel.hpp"
@@ -56,10 +57,7 @@ struct LocalTrainingOptions {
   int schedule_rounds = 0;  ///< length of the cosine, server rounds; 0 = rounds
   double clip_norm = 1.0;   ///< of all gradients together; 0 = none
   bool scale_kept_units = true;
-  /// Strength of the logit adjustment for a client's own class frequencies (Menon et al. 2021; 0 = none):
-  /// log(frequency) is added to the logits in the training loss, so that a client does not teach the model
-  /// that the classes it lacks do not exist.
-  double logit_adjustment = 1.0;
+  ObjectiveOptions objective;
   int reselect_every = 10;  ///< local rounds after which a client chooses its units anew; 0 = never
 };
 

@@ -1,0 +1,108 @@
+#include "local_steps.hpp"
+
+#include <torch/torch.h>
+
+#include <algorithm>
+#include <memory>
+#include <vector>
+
+#include "cos2p/method/objective.hpp"
+#include "cos2p/support/narrow.hpp"
+
+namespace cos2p {
+namespace {
+
+constexpr std::uint64_t kDataOrder = 1;  // purpose of a random stream
+
+/// Endless stream of sample indices: each pass over the client's data in a new order.
+class SampleStream {
+ public:
+  SampleStream(std::vector<std::int64_t> samples, Rng& rng)
+      : samples_(std::move(samples)), rng_(rng), next_(samples_.size()) {}
+  std::vector<std::int64_t> take(int count) {
+    std::vector<std::int64_t> batch;
+    for (int i = 0; i < count; ++i) {
+      if (next_ == samples_.size()) {
+        if (!batch.empty()) break;  // a batch never mixes two passes
+        rng_.shuffle(samples_);
+        next_ = 0;
+      }
+      batch.push_back(samples_[next_++]);
+    }
+    return batch;
+  }
+
+ private:
+  std::vector<std::int64_t> samples_;
+  Rng& rng_;
+  std::size_t next_;
+};
+
+std::unique_ptr<torch::optim::Optimizer> make_optimizer(const LocalTrainingOptions& local, double rate,
+                                                        std::vector<torch::Tensor> parameters) {
+  if (local.optimizer == OptimizerKind::adamw) {
+    return std::make_unique<torch::optim::AdamW>(
+        std::move(parameters), torch::optim::AdamWOptions(rate).weight_decay(local.weight_decay));
+  }
+  return std::make_unique<torch::optim::SGD>(
+      std::move(parameters),
+      torch::optim::SGDOptions(rate).momentum(local.momentum).weight_decay(local.weight_decay));
+}
+
+std::vector<std::int64_t> class_counts(const ImageSet& images, const std::vector<std::int64_t>& samples) {
+  std::vector<std::int64_t> counts(static_cast<std::size_t>(images.classes), 0);
+  for (std::int64_t sample : samples)
+    ++counts[static_cast<std::size_t>(images.labels[static_cast<std::size_t>(sample)])];
+  return counts;
+}
+
+/// Exits of frozen blocks do not learn.
+std::vector<torch::Tensor> trained_exits(std::vector<torch::Tensor> logits) {
+  const auto frozen = [](const torch::Tensor& exit) { return !exit.requires_grad(); };
+  logits.erase(std::remove_if(logits.begin(), logits.end(), frozen), logits.end());
+  return logits;
+}
+
+}  // namespace
+
+bool LocalSteps::run(const LocalTrainer::KeepGoing& keep_going, RoundReport& report) const {
+  const LocalTrainingOptions& local = setup.local;
+  const auto& samples = setup.partition->at(static_cast<std::size_t>(client));
+  Rng rng(setup.seed, {kDataOrder, static_cast<std::uint64_t>(client), static_cast<std::uint64_t>(index)});
+  SampleStream stream(samples, rng);
+  std::vector<torch::Tensor> parameters = model.parameters();
+  auto optimizer = make_optimizer(local, learning_rate(local, notice.round, notice.rounds), parameters);
+  const ClassView view = class_view(local.objective, class_counts(*setup.images, samples), device);
+  const double distilled =
+      distillation_weight(local.objective, static_cast<double>(notice.round) / std::max(1, notice.rounds));
+  torch::Tensor loss_sum = torch::zeros({}, device), correct = torch::zeros({}, device);
+  for (int step = 0; step < report.steps; ++step) {
+    if (!keep_going()) return false;
+    const std::vector<std::int64_t> indices = stream.take(local.batch_size);
+    const auto count = narrow<std::int64_t>(indices.size());
+    torch::Tensor images = torch::empty(
+        {count, setup.images->channels, setup.images->height, setup.images->width});  // (B, C, H, W)
+    torch::Tensor labels = torch::empty({count}, torch::kInt64);                      // (B)
+    batches.fill(indices, &rng, {images.data_ptr<float>(), static_cast<std::size_t>(images.numel())},
+                 {labels.data_ptr<std::int64_t>(), static_cast<std::size_t>(count)});
+    labels = labels.to(device);
+    optimizer->zero_grad();
+    const std::vector<torch::Tensor> logits =
+        trained_exits(model.forward(images.to(device), true));  // (B, K) each
+    Objective result = objective(logits, labels, view, local.objective, distilled);
+    result.loss.backward();
+    if (local.clip_norm > 0) torch::nn::utils::clip_grad_norm_(parameters, local.clip_norm);
+    optimizer->step();
+    const torch::NoGradGuard no_grad;
+    loss_sum += result.deepest * static_cast<double>(count);
+    correct += logits.back().argmax(1).eq(labels).sum();
+    report.samples += count;
+  }
+  report.loss = loss_sum.item<double>() / static_cast<double>(report.samples);
+  report.accuracy = correct.item<double>() / static_cast<double>(report.samples);
+  for (torch::Tensor& parameter : parameters)
+    parameter.mutable_grad() = torch::Tensor();  // no gradient memory between rounds
+  return true;
+}
+
+}  // namespace cos2p

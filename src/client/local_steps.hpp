@@ -1,0 +1,25 @@
+#pragma once
+
+#include <map>
+
+#include "cos2p/client/local_trainer.hpp"
+#include "cos2p/model/vit.hpp"
+
+namespace cos2p {
+
+/// What one local round's optimizer steps work with.
+struct LocalSteps {
+  const LocalTrainer::Setup& setup;
+  const BatchMaker& batches;
+  const Vit& model;
+  torch::Device device;
+  int client = 0;
+  int index = 0;  ///< of the local round: names its random stream
+  const Notice& notice;
+
+  /// Takes `report.steps` optimizer steps and fills in samples, loss and accuracy. False where `keep_going`
+  /// ended it. A new optimizer each time; no gradients are left behind.
+  bool run(const LocalTrainer::KeepGoing& keep_going, RoundReport& report) const;
+};
+
+}  // namespace cos2p
