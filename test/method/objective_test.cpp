@@ -113,8 +113,7 @@ BOOST_AUTO_TEST_CASE(one_exit_has_nobody_to_learn_from) {
   for (const auto kind : {DistillationKind::deepest, DistillationKind::mutual}) {
     options.distillation = kind;
     const Objective result = objective({logits}, labels, {}, options, 5);
-    BOOST_TEST(result.loss.item<double>() == std::log(1 + std::exp(1.0)),
-               boost::test_tools::tolerance(1e-6));
+    BOOST_TEST(result.loss.item<double>() == std::log(1 + std::exp(1.0)), boost::test_tools::tolerance(1e-6));
     BOOST_TEST(result.deepest.item<double>() == result.loss.item<double>());
   }
 }
