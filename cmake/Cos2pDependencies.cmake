@@ -22,6 +22,8 @@ find_package(nlohmann_json QUIET)
 cos2p_require(nlohmann_json_FOUND "nlohmann/json" "nlohmann-json3-dev")
 find_package(ZLIB QUIET)
 cos2p_require(ZLIB_FOUND "zlib" "zlib1g-dev")
+find_package(ICU QUIET COMPONENTS uc)
+cos2p_require(ICU_FOUND "ICU" "libicu-dev")
 find_path(XXHASH_INCLUDE_DIR xxhash.h)
 cos2p_require(XXHASH_INCLUDE_DIR "xxHash" "libxxhash-dev")
 

@@ -50,10 +50,9 @@ BatchMaker::BatchMaker(const ImageSet& images, Normalization normalization, Augm
   }
 }
 
-void BatchMaker::fill(Span<const std::int64_t> indices, Rng* rng, Span<float> out,
-                      Span<std::int64_t> labels) const {
+void BatchMaker::fill(Span<const std::int64_t> indices, Rng* rng, Span<float> out) const {
   const auto image_size = static_cast<std::size_t>(images_.image_bytes());
-  COS2P_ASSERT(out.size() == indices.size() * image_size && labels.size() == indices.size());
+  COS2P_ASSERT(out.size() == indices.size() * image_size);
   for (std::size_t b = 0; b < indices.size(); ++b) {
     COS2P_ASSERT(indices[b] >= 0 && indices[b] < images_.size());
     int shift_x = 0, shift_y = 0;
@@ -65,7 +64,6 @@ void BatchMaker::fill(Span<const std::int64_t> indices, Rng* rng, Span<float> ou
     }
     if (rng != nullptr && augment_.flip) mirrored = rng->below(2) == 1;
     fill_image(images_.image(indices[b]), shift_x, shift_y, mirrored, out.data() + b * image_size);
-    labels[b] = images_.labels[static_cast<std::size_t>(indices[b])];
   }
 }
 

@@ -19,13 +19,17 @@ namespace cos2p {
 namespace data {
 namespace {
 
-constexpr std::array<std::pair<DatasetKind, const char*>, 6> kind_names = {
+constexpr std::array<std::pair<DatasetKind, const char*>, 10> kind_names = {
     {{DatasetKind::fashion_mnist, "fashion-mnist"},
      {DatasetKind::mnist, "mnist"},
      {DatasetKind::cifar_10, "cifar-10"},
      {DatasetKind::cifar_100, "cifar-100"},
      {DatasetKind::hdf5, "hdf5"},
-     {DatasetKind::synthetic, "synthetic"}}};
+     {DatasetKind::synthetic, "synthetic"},
+     {DatasetKind::ag_news, "ag-news"},
+     {DatasetKind::newsgroups_20, "20-newsgroups"},
+     {DatasetKind::glue, "glue"},
+     {DatasetKind::sst_2, "sst-2"}}};
 
 /// "Fashion_MNIST" -> "fashionmnist": people spell their directories in many ways.
 std::string letters_and_digits(const std::string& text) {
@@ -46,18 +50,50 @@ DatasetKind kind_by_name(const std::string& directory) {
   if (contains("cifar100")) return DatasetKind::cifar_100;
   if (contains("cifar10")) return DatasetKind::cifar_10;
   if (name.compare(0, 5, "mnist") == 0) return DatasetKind::mnist;
+  if (contains("newsgroups")) return DatasetKind::newsgroups_20;
+  if (contains("agnews")) return DatasetKind::ag_news;
+  if (contains("sst2")) return DatasetKind::sst_2;
   return DatasetKind::hdf5;
 }
 
-void keep_first(ImageSet& set, std::int64_t limit, const char* option) {
+/// The kinds that are a format, whose sets lie in directories of any name.
+bool any_directory(DatasetKind kind) {
+  return kind == DatasetKind::hdf5 || kind == DatasetKind::ag_news || kind == DatasetKind::glue;
+}
+
+/// Whether the set is to be cut to `limit`; its labels then are.
+bool keep_first_labels(LabelledSet& set, std::int64_t limit, const char* option) {
   if (limit < 0) {
-    fail(ExitCode::usage,
-         "{} {} is not possible (it is negative), give 0 for all images or a positive number", option, limit);
+    fail(ExitCode::usage, "{} {} is not possible (it is negative), give 0 for all or a positive number",
+         option, limit);
   }
-  if (limit == 0 || limit >= set.size()) return;
+  if (limit == 0 || limit >= set.size()) return false;
   set.labels.resize(static_cast<std::size_t>(limit));
+  return true;
+}
+
+void keep_first(ImageSet& set, std::int64_t limit, const char* option) {
+  if (!keep_first_labels(set, limit, option)) return;
   set.pixels.resize(static_cast<std::size_t>(limit * set.image_bytes()));
   set.pixels.shrink_to_fit();
+}
+
+void keep_first(TextSet& set, std::int64_t limit, const char* option) {
+  if (keep_first_labels(set, limit, option)) set.texts.resize(static_cast<std::size_t>(limit));
+}
+
+void require_data_dir(const DatasetOptions& options) {
+  if (options.kind != DatasetKind::synthetic && options.data_dir.empty()) {
+    fail(ExitCode::usage,
+         "--data-dir is missing (--dataset {} is read from files), name the directory that holds them",
+         to_string(options.kind));
+  }
+}
+
+void log_files(const LabelledSet& train, const LabelledSet& test) {
+  for (const LabelledSet* part : {&train, &test}) {
+    for (const std::string& file : part->files) spdlog::info("data: read {}", file);
+  }
 }
 
 void check_same_shape(const Dataset& dataset) {
@@ -81,9 +117,15 @@ Dataset read(const DatasetOptions& options) {
     case DatasetKind::hdf5:
       return read_hdf5(options);
     case DatasetKind::synthetic:
+      return make_synthetic(options);
+    case DatasetKind::ag_news:
+    case DatasetKind::newsgroups_20:
+    case DatasetKind::glue:
+    case DatasetKind::sst_2:
       break;
   }
-  return make_synthetic(options);
+  COS2P_ASSERT(!"texts asked for as images");
+  return {};
 }
 
 }  // namespace
@@ -115,7 +157,7 @@ std::string find_set_directory(const DatasetOptions& options,
   if (holds(options.data_dir)) {
     std::error_code error;
     const DatasetKind kind = kind_by_name(fs::canonical(options.data_dir, error).string());
-    if (options.kind != DatasetKind::hdf5 && kind != DatasetKind::hdf5 && kind != options.kind) {
+    if (!any_directory(options.kind) && kind != DatasetKind::hdf5 && kind != options.kind) {
       spdlog::warn("data: {} is read as {}, but its name says {}", options.data_dir, to_string(options.kind),
                    to_string(kind));
     }
@@ -127,7 +169,8 @@ std::string find_set_directory(const DatasetOptions& options,
     // People's own images may lie in a directory of any name.
     const DatasetKind kind = options.kind == DatasetKind::hdf5 ? DatasetKind::hdf5 : kind_by_name(directory);
     if (kind == options.kind) named.push_back(directory);
-    if (kind == options.kind || kind == DatasetKind::hdf5) all.push_back(directory);
+    if (kind == options.kind || kind == DatasetKind::hdf5 || any_directory(options.kind))
+      all.push_back(directory);
   }
   const std::vector<std::string>& found = named.empty() ? all : named;
   if (found.size() > 1) {
@@ -140,7 +183,7 @@ std::string find_set_directory(const DatasetOptions& options,
 void fail_not_found(const DatasetOptions& options, const std::string& directory, const std::string& names) {
   const std::string kind = to_string(options.kind);
   const std::string cure =
-      options.kind == DatasetKind::hdf5
+      any_directory(options.kind) || holds_texts(options.kind)
           ? "name the directory or the file with --data-dir (datasets/README.md describes the layout)"
           : fmt::format(
                 "get them with datasets/download.sh {} --dir {}, or name their directory with --data-dir",
@@ -171,6 +214,11 @@ void check_labels(const std::vector<std::int32_t>& labels, int classes, const st
 
 }  // namespace data
 
+bool holds_texts(DatasetKind kind) {
+  return kind == DatasetKind::ag_news || kind == DatasetKind::newsgroups_20 || kind == DatasetKind::glue ||
+         kind == DatasetKind::sst_2;
+}
+
 std::string to_string(DatasetKind kind) {
   for (const auto& [known, name] : data::kind_names) {
     if (known == kind) return name;
@@ -190,11 +238,7 @@ DatasetKind parse_dataset_kind(const std::string& text) {
 }
 
 Dataset load_dataset(const DatasetOptions& options) {
-  if (options.kind != DatasetKind::synthetic && options.data_dir.empty()) {
-    fail(ExitCode::usage,
-         "--data-dir is missing (--dataset {} is read from files), name the directory that holds them",
-         to_string(options.kind));
-  }
+  data::require_data_dir(options);
   Dataset dataset = data::read(options);
   data::check_same_shape(dataset);
   data::keep_first(dataset.train, options.limit_train, "--limit-train");
@@ -202,9 +246,20 @@ Dataset load_dataset(const DatasetOptions& options) {
   const ImageSet& train = dataset.train;
   spdlog::info("data: {}, {} training and {} test images of {}x{}x{}, {} classes", train.name, train.size(),
                dataset.test.size(), train.height, train.width, train.channels, train.classes);
-  for (const ImageSet* part : {&dataset.train, &dataset.test}) {
-    for (const std::string& file : part->files) spdlog::info("data: read {}", file);
-  }
+  data::log_files(train, dataset.test);
+  return dataset;
+}
+
+TextDataset load_text_dataset(const DatasetOptions& options) {
+  COS2P_ASSERT(holds_texts(options.kind));
+  data::require_data_dir(options);
+  const bool tsv = options.kind == DatasetKind::glue || options.kind == DatasetKind::sst_2;
+  TextDataset dataset = tsv ? data::read_glue_texts(options) : data::read_csv_texts(options);
+  data::keep_first(dataset.train, options.limit_train, "--limit-train");
+  data::keep_first(dataset.test, options.limit_test, "--limit-test");
+  spdlog::info("data: {}, {} training and {} test texts, {} classes", dataset.train.name,
+               dataset.train.size(), dataset.test.size(), dataset.train.classes);
+  data::log_files(dataset.train, dataset.test);
   return dataset;
 }
 

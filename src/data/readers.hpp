@@ -14,6 +14,8 @@ Dataset read_idx(const DatasetOptions& options);    ///< mnist, fashion-mnist
 Dataset read_cifar(const DatasetOptions& options);  ///< cifar-10, cifar-100
 Dataset read_hdf5(const DatasetOptions& options);
 Dataset make_synthetic(const DatasetOptions& options);
+TextDataset read_csv_texts(const DatasetOptions& options);   ///< ag-news, 20-newsgroups
+TextDataset read_glue_texts(const DatasetOptions& options);  ///< glue, sst-2
 
 /// No image of a supported set is larger; a header that says so is wrong.
 constexpr std::int64_t largest_side = 8192;

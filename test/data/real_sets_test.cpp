@@ -54,3 +54,27 @@ BOOST_AUTO_TEST_CASE(the_real_cifar_10_is_read) {
   for (std::size_t c = 0; c < 3; ++c)
     BOOST_TEST(n.mean[c] == published[c], boost::test_tools::tolerance(0.01F));
 }
+
+BOOST_AUTO_TEST_CASE(the_real_20_newsgroups_are_read) {
+  const std::string dir = real_set("20-newsgroups");
+  BOOST_TEST((dir.empty() || fs::is_directory(dir)));
+  if (dir.empty()) return;
+  const TextDataset data = load_text_dataset(dataset_options(DatasetKind::newsgroups_20, dir));
+  BOOST_TEST(data.train.size() == 11314);
+  BOOST_TEST(data.test.size() == 7532);
+  BOOST_TEST(data.train.classes == 20);
+  BOOST_TEST(std::count(data.train.labels.begin(), data.train.labels.end(), 0) == 480);  // alt.atheism
+  BOOST_TEST(data.train.texts[0].compare(0, 19, "Alt.Atheism FAQ: At") == 0);
+}
+
+BOOST_AUTO_TEST_CASE(the_real_sst_2_is_read) {
+  const std::string dir = real_set("sst-2");
+  BOOST_TEST((dir.empty() || fs::is_directory(dir)));
+  if (dir.empty()) return;
+  const TextDataset data = load_text_dataset(dataset_options(DatasetKind::sst_2, dir));
+  BOOST_TEST(data.train.size() == 67349);
+  BOOST_TEST(data.test.size() == 872);
+  BOOST_TEST(data.train.classes == 2);
+  BOOST_TEST(std::count(data.test.labels.begin(), data.test.labels.end(), 1) == 444);
+  BOOST_TEST(data.train.texts[0] == "hide new secretions from the parental units ");
+}

@@ -24,10 +24,10 @@ struct Table {
   explicit Table(const ImageSet& set, const Normalization& normalization)
       : columns(static_cast<std::size_t>(set.image_bytes())),
         values(set.pixels.size()),
-        labels(set.labels.size()) {
+        labels(set.labels.begin(), set.labels.end()) {
     std::vector<std::int64_t> all(labels.size());
     std::iota(all.begin(), all.end(), 0);
-    BatchMaker(set, normalization, {}).fill(all, nullptr, values, labels);
+    BatchMaker(set, normalization, {}).fill(all, nullptr, values);
   }
   std::size_t columns;
   std::vector<float> values;

@@ -20,16 +20,15 @@ struct Normalization {
 };
 Normalization measure_normalization(const ImageSet& images);
 
-/// Turns sample indices into network input. Stateless: the caller gives the random engine.
+/// Turns indices of images into network input. Stateless: the caller gives the random engine.
 class BatchMaker {
  public:
   /// `images` must outlive this object. Throws Error(usage) for a padding that is negative or absurd.
   BatchMaker(const ImageSet& images, Normalization normalization, AugmentOptions augment);
 
-  /// Writes normalised images to `out`, (B, C, H, W) float32, B = indices.size(), and their labels to
-  /// `labels`, (B). With `rng` (training) images are cropped and flipped as the options say; without
-  /// (evaluation) they are not.
-  void fill(Span<const std::int64_t> indices, Rng* rng, Span<float> out, Span<std::int64_t> labels) const;
+  /// Writes normalised images to `out`, (B, C, H, W) float32, B = indices.size(). With `rng` (training)
+  /// images are cropped and flipped as the options say; without (evaluation) they are not.
+  void fill(Span<const std::int64_t> indices, Rng* rng, Span<float> out) const;
 
  private:
   void fill_image(Span<const std::uint8_t> image, int shift_x, int shift_y, bool mirrored, float* out) const;

@@ -8,24 +8,47 @@
 
 namespace cos2p {
 
-/// Labelled images in memory, as bytes: nothing is normalised or augmented here (BatchMaker does that per
-/// batch).
-struct ImageSet {
+/// What images and texts have in common.
+struct LabelledSet {
   std::string name;                ///< "fashion-mnist"
   std::vector<std::string> files;  ///< the files it was read from; empty for the synthetic set
-  int height = 0, width = 0, channels = 0;
   int classes = 0;
-  std::vector<std::uint8_t> pixels;  ///< (N, H, W, C)
   std::vector<std::int32_t> labels;  ///< (N), each in [0, classes)
 
   std::int64_t size() const { return static_cast<std::int64_t>(labels.size()); }
+};
+
+/// Labelled images in memory, as bytes: nothing is normalised or augmented here (BatchMaker does that per
+/// batch).
+struct ImageSet : LabelledSet {
+  int height = 0, width = 0, channels = 0;
+  std::vector<std::uint8_t> pixels;  ///< (N, H, W, C)
+
   std::int64_t image_bytes() const { return std::int64_t{height} * width * channels; }
   Span<const std::uint8_t> image(std::int64_t i) const {  ///< (H, W, C)
     return {pixels.data() + i * image_bytes(), static_cast<std::size_t>(image_bytes())};
   }
 };
 
-enum class DatasetKind { fashion_mnist, mnist, cifar_10, cifar_100, hdf5, synthetic };
+/// Labelled texts in memory, UTF-8.
+struct TextSet : LabelledSet {
+  std::vector<std::string> texts;  ///< (N)
+};
+
+/// ag_news is any CSV file laid out like AG News, glue any single-sentence task of GLUE.
+enum class DatasetKind {
+  fashion_mnist,
+  mnist,
+  cifar_10,
+  cifar_100,
+  hdf5,
+  synthetic,
+  ag_news,
+  newsgroups_20,
+  glue,
+  sst_2
+};
+bool holds_texts(DatasetKind kind);
 /// The spelling of the command line ("fashion-mnist") and back; parse throws Error(usage) listing the
 /// choices.
 std::string to_string(DatasetKind kind);
@@ -45,9 +68,16 @@ struct Dataset {
   ImageSet train, test;
 };
 
-/// Reads a data set by its official file names, compressed or not.
+struct TextDataset {
+  TextSet train, test;
+};
+
+/// Reads a set of images by its official file names, compressed or not.
 /// Throws Error(data) naming file, reason and cure: missing, truncated, over-long or mislabelled files,
 /// labels out of range.
 Dataset load_dataset(const DatasetOptions& options);
+/// The same for texts. Also refused: what is not UTF-8 (with line and byte), rows with a wrong number of
+/// fields (with line), classes that are unknown, empty sets.
+TextDataset load_text_dataset(const DatasetOptions& options);
 
 }  // namespace cos2p
