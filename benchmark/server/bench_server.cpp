@@ -68,7 +68,8 @@ void serve(MpiRuntime& mpi, const SegmentTable& table, PolicyKind policy, int ro
   RmaServerFabric fabric(mpi, store, {}, 1);
   ImageSet no_images;
   no_images.channels = 3;
-  Evaluator evaluator(table, no_images, {{0.5F, 0.5F, 0.5F}, {0.5F, 0.5F, 0.5F}}, "cpu", 1);
+  const ImageSamples nothing(no_images, {{0.5F, 0.5F, 0.5F}, {0.5F, 0.5F, 0.5F}}, {});
+  Evaluator evaluator(table, nothing, "cpu", 1);
   const std::string output = (std::filesystem::temp_directory_path() / "cos2p-bench-server").string();
   std::filesystem::create_directories(output);
   RoundLog log(output, rounds, true, {});

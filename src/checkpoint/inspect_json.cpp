@@ -136,8 +136,12 @@ std::string inspect_json(const Checkpoint& checkpoint, const std::string& path) 
   json["in_flight_rounds"] = state.in_flight.size();
   json["options"] = identity.options;
   json["model"] = model_json(checkpoint.model, table);
-  json["normalization"] = {{"mean", checkpoint.normalization.mean},
-                           {"deviation", checkpoint.normalization.deviation}};
+  if (const auto& vocabulary = checkpoint.input.vocabulary) {
+    json["text"] = {{"vocabulary_size", vocabulary->size()}, {"lower_case", vocabulary->lower_case()}};
+  } else {
+    json["normalization"] = {{"mean", checkpoint.input.normalization.mean},
+                             {"deviation", checkpoint.input.normalization.deviation}};
+  }
   json["segments"] = segments_json(table, checkpoint.segments);
   json["clients"] = clients_json(checkpoint.clients);
   json["history"] = {{"rounds", rows_json(round_columns(), checkpoint.history.rounds)},

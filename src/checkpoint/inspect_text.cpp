@@ -46,6 +46,17 @@ std::string memory(std::int64_t bytes) {
   return bytes > 0 ? format_bytes(static_cast<double>(bytes)) : "-";
 }
 
+/// What the model reads.
+std::string data_text(const Checkpoint& checkpoint) {
+  const ModelOptions& model = checkpoint.model;
+  if (const auto& vocabulary = checkpoint.input.vocabulary) {
+    return fmt::format("texts of up to {} word pieces out of {} ({})", model.max_length, vocabulary->size(),
+                       vocabulary->lower_case() ? "uncased" : "cased");
+  }
+  return fmt::format("{} x {} pixels, {} channel(s), in patches of {} x {}", model.image_height,
+                     model.image_width, model.channels, model.patch, model.patch);
+}
+
 std::string head_text(const Checkpoint& checkpoint, const SegmentTable& table, const std::string& path) {
   const RunIdentity& identity = checkpoint.identity;
   const ModelOptions& model = checkpoint.model;
@@ -55,14 +66,14 @@ std::string head_text(const Checkpoint& checkpoint, const SegmentTable& table, c
       "checkpoint {} (schema {})\n"
       "  run      {}, written {} by cos2p {}\n"
       "  state    after round {}, {:.1f} s; seed {}; {} updates not merged yet, {} local rounds under way\n"
-      "  data     {}: {} x {} pixels, {} channel(s), {} classes\n"
-      "  model    dim {}, {} blocks of {} heads and {} neurons, patches of {} x {}, exits after blocks {}\n"
+      "  data     {}: {}; {} classes\n"
+      "  model    dim {}, {} blocks of {} heads and {} neurons, exits after blocks {}\n"
       "  weights  {} parameters ({}) in {} segments, checksums right\n",
       path, kSchemaVersion, identity.run_id, identity.created, identity.program_version, state.round,
       state.time_s, state.seed, state.pending.size(), state.in_flight.size(), identity.dataset,
-      model.image_height, model.image_width, model.channels, model.classes, model.dim, model.blocks,
-      model.heads, model.feed_forward, model.patch, model.patch, joined(model.exits), parameters,
-      format_bytes(static_cast<double>(parameters) * sizeof(float)), table.size());
+      data_text(checkpoint), model.classes, model.dim, model.blocks, model.heads, model.feed_forward,
+      joined(model.exits), parameters, format_bytes(static_cast<double>(parameters) * sizeof(float)),
+      table.size());
 }
 
 std::string options_text(const RunIdentity& identity) {

@@ -79,6 +79,8 @@ RunIdentity read_meta(const h5::Group& meta) {
 ModelOptions read_model_options(const h5::Group& model) {
   ModelOptions options;
   for (const auto& field : model_fields()) options.*field.member = model.get<std::int32_t>(field.name);
+  for (const auto& field : model.has_attribute(kVocabularySize) ? text_fields() : image_fields())
+    options.*field.member = model.get<std::int32_t>(field.name);
   options.exits = model.get_array<std::int32_t>("exits");
   // Before tables are made for them: that many blocks must be there.
   if (model.links() != std::int64_t{options.blocks} + 1) {
@@ -279,6 +281,24 @@ class StateReader {
   std::int64_t clients_;
 };
 
+InputEncoding read_input(const h5::Group& state, const ModelOptions& model) {
+  InputEncoding input;
+  const h5::Group normalization = state.open_group("normalization");
+  input.normalization.mean = normalization.read_array<float>("mean");
+  input.normalization.deviation = normalization.read_array<float>("deviation");
+  if (!model.reads_texts()) return input;
+  const h5::Group text = state.open_group("text");
+  const auto bytes = text.read_array<std::uint8_t>("vocabulary");
+  const bool lower_case = text.get<std::uint8_t>("lower_case") != 0;
+  input.vocabulary =
+      Vocabulary::from_text(std::string(bytes.begin(), bytes.end()), lower_case, "/state/text/vocabulary");
+  if (input.vocabulary->size() != model.vocabulary) {
+    state.context().refuse(fmt::format("/state/text/vocabulary has {} pieces, its model {}",
+                                       input.vocabulary->size(), model.vocabulary));
+  }
+  return input;
+}
+
 Checkpoint read_root(const h5::Group& root) {
   check_root(root);
   Checkpoint checkpoint;
@@ -291,9 +311,7 @@ Checkpoint read_root(const h5::Group& root) {
   checkpoint.clients = read_clients(root.open_group("clients"), checkpoint.model);
   const h5::Group state = root.open_group("state");
   checkpoint.state = StateReader(table, checkpoint.clients.size()).read(state);
-  const h5::Group normalization = state.open_group("normalization");
-  checkpoint.normalization.mean = normalization.read_array<float>("mean");
-  checkpoint.normalization.deviation = normalization.read_array<float>("deviation");
+  checkpoint.input = read_input(state, checkpoint.model);
   const h5::Group history = root.open_group("history");
   checkpoint.history.rounds = history.read_table<RoundRow>("rounds", round_columns());
   checkpoint.history.evaluations = history.read_table<EvaluationRow>("evaluations", evaluation_columns());

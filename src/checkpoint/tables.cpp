@@ -91,15 +91,27 @@ const std::vector<Column>& client_columns() {
 
 const std::vector<ModelField>& model_fields() {
   static const std::vector<ModelField> fields{
+      {"dim", &ModelOptions::dim},         {"blocks", &ModelOptions::blocks},
+      {"heads", &ModelOptions::heads},     {"feed_forward", &ModelOptions::feed_forward},
+      {"classes", &ModelOptions::classes},
+  };
+  return fields;
+}
+
+const std::vector<ModelField>& image_fields() {
+  static const std::vector<ModelField> fields{
       {"image_height_pixels", &ModelOptions::image_height},
       {"image_width_pixels", &ModelOptions::image_width},
       {"channels", &ModelOptions::channels},
       {"patch_pixels", &ModelOptions::patch},
-      {"dim", &ModelOptions::dim},
-      {"blocks", &ModelOptions::blocks},
-      {"heads", &ModelOptions::heads},
-      {"feed_forward", &ModelOptions::feed_forward},
-      {"classes", &ModelOptions::classes},
+  };
+  return fields;
+}
+
+const std::vector<ModelField>& text_fields() {
+  static const std::vector<ModelField> fields{
+      {kVocabularySize, &ModelOptions::vocabulary},
+      {"max_length_pieces", &ModelOptions::max_length},
   };
   return fields;
 }

@@ -28,12 +28,16 @@ const std::vector<h5::Column>& evaluation_columns();
 const std::vector<h5::Column>& client_columns();
 const std::vector<h5::Column>& report_columns();  ///< of a RoundReport
 
-/// Shape of the model: attributes of /model (`exits` is an array beside them).
+/// Shape of the model: attributes of /model (`exits` is an array beside them). A model has the fields of all
+/// models and those of what it reads.
 struct ModelField {
   const char* name;
   int ModelOptions::*member;
 };
 const std::vector<ModelField>& model_fields();
+const std::vector<ModelField>& image_fields();
+const std::vector<ModelField>& text_fields();
+inline constexpr const char* kVocabularySize = "vocabulary_size";  ///< of text_fields(): only texts have it
 
 /// Paths that the writer and the reader share.
 inline constexpr const char* kFormat = "cos2p checkpoint";  ///< attribute `format` of /: this file is ours

@@ -52,6 +52,8 @@ void write_model(h5::Group root, const SegmentTable& table, const Checkpoint& ch
                  "xxh3_64: XXH3 of the values' bytes, remove it from a tensor changed by hand");
   for (const auto& field : model_fields())
     model.set<std::int32_t>(field.name, checkpoint.model.*field.member);
+  for (const auto& field : checkpoint.model.reads_texts() ? text_fields() : image_fields())
+    model.set<std::int32_t>(field.name, checkpoint.model.*field.member);
   model.set_array("exits", checkpoint.model.exits);
   for (const Segment& segment : table) {
     h5::Group group = create_segment_group(model, segment.name);
@@ -137,6 +139,22 @@ void write_pending(h5::Group group, const PendingUpdate& update) {
   group.write_array("values", update.values);
 }
 
+void write_input(h5::Group& state, const InputEncoding& input) {
+  h5::Group normalization = state.create_group("normalization");
+  normalization.set_text("about", "of each channel, of pixels scaled to [0, 1]; empty for texts");
+  normalization.write_array("mean", input.normalization.mean);
+  normalization.write_array("deviation", input.normalization.deviation);
+  if (!input.vocabulary) return;
+  h5::Group text = state.create_group("text");
+  text.set_text("about",
+                "how texts become word pieces, as BERT does it; vocabulary: a vocab.txt, one piece a line in "
+                "UTF-8, its id is its line counted from 0; lower_case: 1 = letters are lower-cased and lose "
+                "their accents");
+  text.set<std::uint8_t>("lower_case", input.vocabulary->lower_case() ? 1 : 0);
+  const std::string lines = input.vocabulary->to_text();
+  text.write_array("vocabulary", std::vector<std::uint8_t>(lines.begin(), lines.end()));
+}
+
 void write_state(h5::Group root, const Checkpoint& checkpoint) {
   const RunState& state = checkpoint.state;
   h5::Group group = root.create_group("state");
@@ -156,10 +174,7 @@ void write_state(h5::Group root, const Checkpoint& checkpoint) {
   group.write_array("idle_since_s", state.idle_since_s);
   group.write_array("open_updates", state.open_updates);
   group.write_table("open_round", round_columns(), std::vector<RoundRow>{state.open_round});
-  h5::Group normalization = group.create_group("normalization");
-  normalization.set_text("about", "of each channel, of pixels scaled to [0, 1]");
-  normalization.write_array("mean", checkpoint.normalization.mean);
-  normalization.write_array("deviation", checkpoint.normalization.deviation);
+  write_input(group, checkpoint.input);
   h5::Group pending = group.create_group("pending");
   for (std::size_t i = 0; i < state.pending.size(); ++i)
     write_pending(pending.create_group(item_name(i)), state.pending[i]);

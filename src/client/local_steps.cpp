@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "cos2p/method/objective.hpp"
+#include "cos2p/model/batch_tensors.hpp"
 #include "cos2p/support/narrow.hpp"
 
 namespace cos2p {
@@ -49,10 +50,10 @@ std::unique_ptr<torch::optim::Optimizer> make_optimizer(const LocalTrainingOptio
       torch::optim::SGDOptions(rate).momentum(local.momentum).weight_decay(local.weight_decay));
 }
 
-std::vector<std::int64_t> class_counts(const ImageSet& images, const std::vector<std::int64_t>& samples) {
-  std::vector<std::int64_t> counts(static_cast<std::size_t>(images.classes), 0);
+std::vector<std::int64_t> class_counts(const LabelledSet& set, const std::vector<std::int64_t>& samples) {
+  std::vector<std::int64_t> counts(static_cast<std::size_t>(set.classes), 0);
   for (std::int64_t sample : samples)
-    ++counts[static_cast<std::size_t>(images.labels[static_cast<std::size_t>(sample)])];
+    ++counts[static_cast<std::size_t>(set.labels[static_cast<std::size_t>(sample)])];
   return counts;
 }
 
@@ -72,7 +73,7 @@ bool LocalSteps::run(const LocalTrainer::KeepGoing& keep_going, RoundReport& rep
   SampleStream stream(samples, rng);
   std::vector<torch::Tensor> parameters = model.parameters();
   auto optimizer = make_optimizer(local, learning_rate(local, notice.round, notice.rounds), parameters);
-  const ClassView view = class_view(local.objective, class_counts(*setup.images, samples), device);
+  const ClassView view = class_view(local.objective, class_counts(setup.samples->set(), samples), device);
   const double distilled =
       distillation_weight(local.objective, static_cast<double>(notice.round) / std::max(1, notice.rounds));
   torch::Tensor loss_sum = torch::zeros({}, device), correct = torch::zeros({}, device);
@@ -80,22 +81,16 @@ bool LocalSteps::run(const LocalTrainer::KeepGoing& keep_going, RoundReport& rep
     if (!keep_going()) return false;
     const std::vector<std::int64_t> indices = stream.take(local.batch_size);
     const auto count = narrow<std::int64_t>(indices.size());
-    torch::Tensor images = torch::empty(
-        {count, setup.images->channels, setup.images->height, setup.images->width});  // (B, C, H, W)
-    torch::Tensor labels = torch::empty({count}, torch::kInt64);                      // (B)
-    batches.fill(indices, &rng, {images.data_ptr<float>(), static_cast<std::size_t>(images.numel())},
-                 {labels.data_ptr<std::int64_t>(), static_cast<std::size_t>(count)});
-    labels = labels.to(device);
+    const BatchTensors batch = batch_tensors(*setup.samples, indices, &rng, device);
     optimizer->zero_grad();
-    const std::vector<torch::Tensor> logits =
-        trained_exits(model.forward(images.to(device), true));  // (B, K) each
-    Objective result = objective(logits, labels, view, local.objective, distilled);
+    const std::vector<torch::Tensor> logits = trained_exits(model.forward(batch.input, true));  // (B, K) each
+    Objective result = objective(logits, batch.labels, view, local.objective, distilled);
     result.loss.backward();
     if (local.clip_norm > 0) torch::nn::utils::clip_grad_norm_(parameters, local.clip_norm);
     optimizer->step();
     const torch::NoGradGuard no_grad;
     loss_sum += result.deepest * static_cast<double>(count);
-    correct += logits.back().argmax(1).eq(labels).sum();
+    correct += logits.back().argmax(1).eq(batch.labels).sum();
     report.samples += count;
   }
   report.loss = loss_sum.item<double>() / static_cast<double>(report.samples);

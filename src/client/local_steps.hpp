@@ -10,7 +10,6 @@ namespace cos2p {
 /// What one local round's optimizer steps work with.
 struct LocalSteps {
   const LocalTrainer::Setup& setup;
-  const BatchMaker& batches;
   const Vit& model;
   torch::Device device;
   int client = 0;

@@ -36,7 +36,6 @@ bool same_units(const UnitChoice& a, const UnitChoice& b) {
 
 struct LocalTrainer::State {
   Setup setup;
-  BatchMaker batches;
   torch::Device device;
   std::map<int, UnitChoice> units;
   Resident resident;
@@ -44,7 +43,6 @@ struct LocalTrainer::State {
 
   explicit State(Setup s)
       : setup(std::move(s)),
-        batches(*setup.images, setup.normalization, setup.augment),
         device(choose_device(setup.device, setup.local_rank)),
         full(static_cast<std::size_t>(setup.table->largest_segment())) {}
 
@@ -193,8 +191,8 @@ std::optional<LocalRound> LocalTrainer::run(WorkerChannel& channel, const Client
       narrow<std::int64_t>(state_->setup.partition->at(static_cast<std::size_t>(task.client)).size()));
   {
     const ScopedTimer timer(report.compute_s);
-    const LocalSteps steps{
-        state_->setup, state_->batches, *state_->resident.model, state_->device, task.client, index, notice};
+    const LocalSteps steps{state_->setup, *state_->resident.model, state_->device, task.client, index,
+                           notice};
     if (!steps.run(keep_going, report)) return std::nullopt;
   }
   report.peak_memory = tensor_memory::peak() - others;

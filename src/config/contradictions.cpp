@@ -115,6 +115,11 @@ void refuse_impossible(Subcommand subcommand, const RunOptions& o, const Written
          "how to get them",
          to_string(o.dataset.kind));
   }
+  if (subcommand == Subcommand::train && o.model.reads_texts() && !holds_texts(o.dataset.kind)) {
+    fail(ExitCode::usage,
+         "--model {} is a model of texts (--dataset {} holds images), choose base or a data set of texts",
+         o.model_name, to_string(o.dataset.kind));
+  }
   if (o.frozen_blocks >= o.model.blocks) {
     fail(ExitCode::usage,
          "--frozen-blocks cannot be {} (the model has {} blocks and at least one must be trained), freeze at "

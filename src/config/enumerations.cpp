@@ -72,9 +72,10 @@ const std::vector<Subcommand>& all_values<Subcommand>() {
 
 template <>
 const std::vector<DatasetKind>& all_values<DatasetKind>() {
-  static const std::vector<DatasetKind> values{DatasetKind::synthetic, DatasetKind::fashion_mnist,
-                                               DatasetKind::mnist,     DatasetKind::cifar_10,
-                                               DatasetKind::cifar_100, DatasetKind::hdf5};
+  static const std::vector<DatasetKind> values{
+      DatasetKind::synthetic, DatasetKind::fashion_mnist, DatasetKind::mnist,   DatasetKind::cifar_10,
+      DatasetKind::cifar_100, DatasetKind::hdf5,          DatasetKind::ag_news, DatasetKind::newsgroups_20,
+      DatasetKind::glue,      DatasetKind::sst_2};
   return values;
 }
 

@@ -8,6 +8,7 @@ namespace cos2p::config {
 void add_data(Table& t);
 void add_partition(Table& t);
 void add_model(Table& t);
+void add_texts(Table& t);  ///< after the model, whose presets its options overrule
 void add_method(Table& t);
 void add_fleet(Table& t);
 void add_policy(Table& t);

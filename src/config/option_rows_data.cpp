@@ -6,7 +6,7 @@ void add_data(Table& t) {
   const auto synthetic = [](const RunOptions& o) { return o.dataset.kind == DatasetKind::synthetic; };
   t.group("Data", kTrain | kEvaluate);
   t.choice<DatasetKind>("dataset", AT(dataset.kind),
-                        "the images; evaluate: unless given, those of the checkpoint");
+                        "the samples; evaluate: unless given, those of the checkpoint");
   only(
       t.text("data-dir", AT(dataset.data_dir), "DIR",
              "where the data set's official files lie (see datasets/README.md)"),
@@ -21,15 +21,19 @@ void add_data(Table& t) {
        "dataset", synthetic, "only the synthetic set has a size to choose");
   only(t.seed("synthetic-seed", AT(dataset.seed), "which synthetic set is made; independent of --seed"),
        "dataset", synthetic, "only the synthetic set is made from a seed");
-  t.whole("limit-test", AT(dataset.limit_test), 0, kMany, "keep only the first N test images; 0 = all");
+  t.whole("limit-test", AT(dataset.limit_test), 0, kMany, "keep only the first N test samples; 0 = all");
   t.group("Data", kTrain);
   only(t.whole("synthetic-train", AT(dataset.synthetic_train), 1, kMany,
                "training images of the synthetic set"),
        "dataset", synthetic, "only the synthetic set has a size to choose");
-  t.whole("limit-train", AT(dataset.limit_train), 0, kMany, "keep only the first N training images; 0 = all");
-  t.whole("crop-padding", AT(augment.crop_padding), 0, 256,
-          "random crop after zero padding by N pixels; 0 = none");
-  t.flag("flip", AT(augment.flip), "flip training images left to right at random");
+  t.whole("limit-train", AT(dataset.limit_train), 0, kMany,
+          "keep only the first N training samples; 0 = all");
+  const auto images = [](const RunOptions& o) { return !holds_texts(o.dataset.kind); };
+  only(t.whole("crop-padding", AT(augment.crop_padding), 0, 256,
+               "random crop after zero padding by N pixels; 0 = none"),
+       "dataset", images, "texts are not cropped");
+  only(t.flag("flip", AT(augment.flip), "flip training images left to right at random"), "dataset", images,
+       "texts are not flipped");
 }
 
 void add_partition(Table& t) {

@@ -57,10 +57,12 @@ void set_image(RunOptions& o, const Values& values) {
 
 void add_model(Table& t) {
   t.group("Model", kTrain | kPlan);
-  OptionSpec& model = t.text("model", AT(model_name), "micro|tiny|small|base",
-                             "a ViT of dim 64, 192, 384 or 768 with 6, 6, 12 or 12 blocks");
+  OptionSpec& model =
+      t.text("model", AT(model_name), "micro|tiny|small|base|bert-base",
+             "dim 64, 192, 384 or 768 with 6, 6, 12 or 12 blocks; bert-base: base for texts of up to "
+             "512 word pieces out of 30,522");
   model.set = [](RunOptions& o, const Values& v) {
-    static const Values kNames{"micro", "tiny", "small", "base"};
+    static const Values kNames{"micro", "tiny", "small", "base", "bert-base"};
     if (std::find(kNames.begin(), kNames.end(), v.back()) == kNames.end()) {
       throw BadValue{list_choices(kNames) + did_you_mean(v.back(), kNames)};
     }
@@ -70,6 +72,9 @@ void add_model(Table& t) {
     o.model.blocks = preset.blocks;
     o.model.heads = preset.heads;
     o.model.feed_forward = preset.feed_forward;
+    if (!preset.reads_texts()) return;
+    o.model.max_length = preset.max_length;
+    o.model.vocabulary = o.text.vocabulary_size = preset.vocabulary;
   };
   from_model(t.whole("dim", AT(model.dim), 1, 65536, "width of the residual stream"));
   from_model(t.whole("blocks", AT(model.blocks), 1, 1024, "depth"));
@@ -82,6 +87,9 @@ void add_model(Table& t) {
     o.patch_given = v.back() != "auto";
     if (o.patch_given) o.model.patch = static_cast<int>(parse_whole(v.back(), 1, 65536));
   };
+  only(
+      patch, "dataset", [](const RunOptions& o) { return !holds_texts(o.dataset.kind); },
+      "texts have no patches");
   patch.get = [](const RunOptions& o) {
     return o.patch_given ? std::to_string(o.model.patch) : toml_string("auto");
   };
@@ -92,6 +100,7 @@ void add_model(Table& t) {
   exits.get = get_exits;
   t.group("Model", kPlan);
   OptionSpec& image = t.add("image", "HxWxC", "image height, width and channels");
+  image.exclusive_with = "text";
   image.set = set_image;
   image.get = [](const RunOptions& o) {
     return toml_string(fmt::format("{}x{}x{}", o.model.image_height, o.model.image_width, o.model.channels));

@@ -57,7 +57,7 @@ void add_run(Table& t) {
   t.text("device", AT(device), "auto|cpu|cuda[:N]", "what computes").set = set_device;
   t.whole("threads", AT(threads), 0, 1024,
           "CPU threads per rank; 0 = the host's cores shared among its ranks");
-  t.whole("evaluation-batch", AT(evaluation_batch), 1, 1 << 20, "images evaluated at once");
+  t.whole("evaluation-batch", AT(evaluation_batch), 1, 1 << 20, "samples evaluated at once");
   t.group("Output", kPlan | kInspect | kEvaluate);
   t.flag("json", AT(json), "print JSON for programs instead of a table");
   t.group("Input", kInspect | kEvaluate);

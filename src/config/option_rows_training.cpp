@@ -57,7 +57,7 @@ void add_local_training(Table& t) {
       "local-steps", [](const RunOptions& o) { return o.local.local_steps == 0; },
       "the length of a local round is already given in steps");
   t.group("Local training", kTrain | kPlan);
-  t.whole("batch-size", AT(local.batch_size), 1, 1 << 20, "images in an optimizer step");
+  t.whole("batch-size", AT(local.batch_size), 1, 1 << 20, "samples in an optimizer step");
   t.choice<OptimizerKind>("optimizer", AT(local.optimizer), "of the clients");
   only(
       t.real("momentum", AT(local.momentum), 0, true, 0.9999, "of sgd; 0 = none"), "optimizer",

@@ -12,6 +12,7 @@ std::vector<OptionSpec> make_table() {
   add_data(table);
   add_partition(table);
   add_model(table);
+  add_texts(table);
   add_method(table);
   add_fleet(table);
   add_policy(table);

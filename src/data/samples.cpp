@@ -59,7 +59,7 @@ void TextSamples::fill(Span<const std::int64_t> indices, Rng*, Span<std::byte> o
   for (const std::int64_t index : indices) {
     const Span<const std::int32_t> text = ids(index);
     std::copy(text.begin(), text.end(), row);
-    std::fill(row + text.size(), row + longest, kPadding);
+    std::fill(row + text.size(), row + longest, kPaddingId);
     row += longest;
   }
 }

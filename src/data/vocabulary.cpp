@@ -173,9 +173,15 @@ Vocabulary::Vocabulary(std::vector<std::string> tokens, bool lower_case, const s
 }
 
 Vocabulary Vocabulary::read(const std::string& path, bool lower_case) {
-  std::vector<std::string> tokens = data::lines_of(data::read_text_file(path));
-  while (!tokens.empty() && tokens.back().empty()) tokens.pop_back();
-  return Vocabulary(std::move(tokens), lower_case, path);
+  return from_text(data::read_text_file(path), lower_case, path);
+}
+
+Vocabulary Vocabulary::from_text(const std::string& text, bool lower_case, const std::string& origin) {
+  return Vocabulary(data::lines_of(text), lower_case, origin);
+}
+
+std::string Vocabulary::to_text() const {
+  return fmt::format("{}\n", fmt::join(tokens_, "\n"));
 }
 
 Vocabulary Vocabulary::build(const std::vector<std::string>& texts, int size, bool lower_case) {

@@ -8,6 +8,7 @@
 #include "cos2p/server/evaluator.hpp"
 #include "cos2p/support/error.hpp"
 #include "experiment.hpp"
+#include "resume.hpp"
 
 namespace cos2p {
 
@@ -15,7 +16,9 @@ int run_plan(const CommandLine& command) {
   const RunOptions& options = command.options;
   const ModelOptions& shape = options.model;
   const SegmentTable table(
-      complete_model(options, shape.image_height, shape.image_width, shape.channels, shape.classes));
+      shape.reads_texts()
+          ? complete_text_model(options, shape.vocabulary, shape.classes)
+          : complete_model(options, shape.image_height, shape.image_width, shape.channels, shape.classes));
   const TrainingShape training = training_shape(options);
   std::vector<ClientBudget> budgets;
   for (const std::string& text : options.budgets)
@@ -37,19 +40,10 @@ int run_inspect(const CommandLine& command) {
 int run_evaluate(const CommandLine& command) {
   const RunOptions& options = command.options;
   const Checkpoint checkpoint = read_checkpoint(options.file);
-  const Dataset dataset = load_dataset(options.dataset);
-  const ImageSet& test = dataset.test;
-  const ModelOptions& model = checkpoint.model;
-  if (test.height != model.image_height || test.width != model.image_width ||
-      test.channels != model.channels || test.classes != model.classes) {
-    fail(ExitCode::checkpoint,
-         "{} does not fit --dataset {} (its model takes {}x{}x{} images of {} classes, the data has {}x{}x{} "
-         "and {}), give the data set it was trained on ({})",
-         options.file, test.name, model.image_height, model.image_width, model.channels, model.classes,
-         test.height, test.width, test.channels, test.classes, checkpoint.identity.dataset);
-  }
-  const SegmentTable table(model);
-  Evaluator evaluator(table, test, checkpoint.normalization, options.device, options.evaluation_batch);
+  const std::unique_ptr<Samples> test = load_test_samples(evaluation_dataset(command, checkpoint),
+                                                          checkpoint.input, checkpoint.model, options.file);
+  const SegmentTable table(checkpoint.model);
+  Evaluator evaluator(table, *test, options.device, options.evaluation_batch);
   const std::vector<ExitResult> exits = evaluator.evaluate(checkpoint.values);
   if (options.json) {
     nlohmann::ordered_json json;
@@ -59,8 +53,8 @@ int run_evaluate(const CommandLine& command) {
     for (const ExitResult& exit : exits)
       json["exits"].push_back({{"block", exit.block}, {"accuracy", exit.accuracy}, {"loss", exit.loss}});
     json["file"] = options.file;
-    json["dataset"] = test.name;
-    json["images"] = test.size();
+    json["dataset"] = test->set().name;
+    json["samples"] = test->size();
     json["round"] = checkpoint.state.round;
     fmt::print("{}\n", json.dump(2));
     return 0;
@@ -68,7 +62,7 @@ int run_evaluate(const CommandLine& command) {
   std::vector<EvaluationRow> rows;
   for (const ExitResult& exit : exits)
     rows.push_back({checkpoint.state.round, exit.block, 0, exit.loss, exit.accuracy});
-  fmt::print("{}: {} test images of {}, after round {}\n", options.file, test.size(), test.name,
+  fmt::print("{}: {} test samples of {}, after round {}\n", options.file, test->size(), test->set().name,
              checkpoint.state.round);
   print_exits(rows);
   return 0;

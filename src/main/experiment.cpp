@@ -37,6 +37,22 @@ ModelOptions complete_model(const RunOptions& options, int height, int width, in
   return model;
 }
 
+ModelOptions complete_text_model(const RunOptions& options, int vocabulary, int classes) {
+  ModelOptions model = options.model;
+  model.vocabulary = vocabulary;
+  model.classes = classes;
+  model.validate();
+  return model;
+}
+
+std::string describe_input(const ModelOptions& model) {
+  if (model.reads_texts()) {
+    return fmt::format("texts of up to {} word pieces out of {}", model.max_length, model.vocabulary);
+  }
+  return fmt::format("images of {}x{}x{} in patches of {} ({} tokens)", model.image_height, model.image_width,
+                     model.channels, model.patch, model.tokens());
+}
+
 TrainingShape training_shape(const RunOptions& options) {
   TrainingShape shape;
   shape.batch_size = options.local.batch_size;
@@ -45,12 +61,48 @@ TrainingShape training_shape(const RunOptions& options) {
   return shape;
 }
 
-Experiment make_experiment(const RunOptions& options, int workers) {
+namespace {
+
+Vocabulary make_vocabulary(const RunOptions& options, const std::vector<std::string>& texts) {
+  const TextOptions& text = options.text;
+  return text.vocabulary.empty() ? Vocabulary::build(texts, text.vocabulary_size, !text.cased)
+                                 : Vocabulary::read(text.vocabulary, !text.cased);
+}
+
+void load_images(Experiment& e) {
+  Dataset dataset = load_dataset(e.options.dataset);
+  const ImageSet& train = dataset.train;
+  e.model = complete_model(e.options, train.height, train.width, train.channels, train.classes);
+  e.input.normalization = measure_normalization(train);
+  e.train =
+      std::make_unique<ImageSamples>(std::move(dataset.train), e.input.normalization, e.options.augment);
+  e.test = std::make_unique<ImageSamples>(std::move(dataset.test), e.input.normalization, AugmentOptions{});
+}
+
+void load_texts(Experiment& e, const std::optional<Vocabulary>& given) {
+  TextDataset dataset = load_text_dataset(e.options.dataset);
+  e.input.vocabulary = given ? *given : make_vocabulary(e.options, dataset.train.texts);
+  const Vocabulary& vocabulary = *e.input.vocabulary;
+  e.model = complete_text_model(e.options, vocabulary.size(), dataset.train.classes);
+  auto train = std::make_unique<TextSamples>(std::move(dataset.train), vocabulary, e.model.max_length);
+  spdlog::info("data: {} word pieces; {:.1f} % of the training texts are longer than --max-length {} and cut",
+               vocabulary.size(), 100 * train->share_cut(), e.model.max_length);
+  e.train = std::move(train);
+  e.test = std::make_unique<TextSamples>(std::move(dataset.test), vocabulary, e.model.max_length);
+}
+
+}  // namespace
+
+Experiment make_experiment(const RunOptions& options, int workers,
+                           const std::optional<Vocabulary>& vocabulary) {
   Experiment e;
   e.options = options;
-  e.dataset = load_dataset(options.dataset);
-  const ImageSet& train = e.dataset.train;
-  e.model = complete_model(options, train.height, train.width, train.channels, train.classes);
+  if (holds_texts(options.dataset.kind)) {
+    load_texts(e, vocabulary);
+  } else {
+    load_images(e);
+  }
+  const LabelledSet& train = e.train->set();
   e.table = std::make_unique<SegmentTable>(e.model);
   e.training = training_shape(options);
   e.clients =
@@ -62,12 +114,35 @@ Experiment make_experiment(const RunOptions& options, int workers) {
          e.clients, workers, e.clients + 1);
   }
   e.partition = make_partition(train.labels, train.classes, e.clients, options.partition);
-  e.normalization = measure_normalization(train);
   std::vector<ClientBudget> budgets;
   for (const std::string& text : options.budgets)
     budgets.push_back(parse_budget(text, *e.table, e.training, "--budgets"));
   e.fleet = plan_fleet(*e.table, e.training, budgets, e.clients, options.balance, options.frozen_blocks);
   return e;
+}
+
+std::unique_ptr<Samples> load_test_samples(const DatasetOptions& options, const InputEncoding& input,
+                                           const ModelOptions& model, const std::string& checkpoint) {
+  const auto check = [&](bool fits, const std::string& found) {
+    if (fits) return;
+    fail(ExitCode::checkpoint,
+         "{} does not fit --dataset {} (its model takes {}, {} classes; the data has {}), give the data set "
+         "it "
+         "was trained on",
+         checkpoint, to_string(options.kind), describe_input(model), model.classes, found);
+  };
+  const bool texts = holds_texts(options.kind);
+  check(texts == model.reads_texts(), texts ? "texts" : "images");
+  if (texts) {
+    TextSet test = load_text_dataset(options).test;
+    check(test.classes == model.classes, fmt::format("{} classes", test.classes));
+    return std::make_unique<TextSamples>(std::move(test), *input.vocabulary, model.max_length);
+  }
+  ImageSet test = load_dataset(options).test;
+  check(test.height == model.image_height && test.width == model.image_width &&
+            test.channels == model.channels && test.classes == model.classes,
+        fmt::format("{}x{}x{} and {} classes", test.height, test.width, test.channels, test.classes));
+  return std::make_unique<ImageSamples>(std::move(test), input.normalization, AugmentOptions{});
 }
 
 std::vector<ClientRecord> client_records(const Experiment& e) {
@@ -82,7 +157,7 @@ std::vector<ClientRecord> client_records(const Experiment& e) {
     record.class_counts.assign(static_cast<std::size_t>(e.model.classes), 0);
     for (std::int64_t sample : e.partition[c])
       ++record
-            .class_counts[static_cast<std::size_t>(e.dataset.train.labels[static_cast<std::size_t>(sample)])];
+            .class_counts[static_cast<std::size_t>(e.train->set().labels[static_cast<std::size_t>(sample)])];
   }
   return records;
 }
@@ -103,7 +178,7 @@ RunIdentity make_identity(const Experiment& e, const std::map<std::string, std::
   char text[32];
   std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &utc);
   identity.created = text;
-  identity.dataset = e.dataset.train.name;
+  identity.dataset = e.train->set().name;
   identity.options = in_effect;
   return identity;
 }
@@ -115,13 +190,12 @@ void check_resumable(const Checkpoint& checkpoint, const Experiment& e, const st
          path, what, there, here);
   };
   const auto shape = [](const ModelOptions& m) {
-    return fmt::format("{}x{}x{} patch {} dim {} blocks {} heads {} feed-forward {} classes {} exits {}",
-                       m.image_height, m.image_width, m.channels, m.patch, m.dim, m.blocks, m.heads,
-                       m.feed_forward, m.classes, m.exits.size());
+    return fmt::format("{}, dim {} blocks {} heads {} feed-forward {} classes {} exits {}", describe_input(m),
+                       m.dim, m.blocks, m.heads, m.feed_forward, m.classes, m.exits.size());
   };
   if (!(checkpoint.model == e.model)) refuse("model", shape(checkpoint.model), shape(e.model));
-  if (checkpoint.identity.dataset != e.dataset.train.name)
-    refuse("data set", checkpoint.identity.dataset, e.dataset.train.name);
+  if (checkpoint.identity.dataset != e.train->set().name)
+    refuse("data set", checkpoint.identity.dataset, e.train->set().name);
   if (checkpoint.state.seed != e.options.seed)
     refuse("--seed", std::to_string(checkpoint.state.seed), std::to_string(e.options.seed));
   if (checkpoint.clients.size() != static_cast<std::size_t>(e.clients)) {

@@ -6,9 +6,9 @@
 
 #include "cos2p/checkpoint/checkpoint.hpp"
 #include "cos2p/config/run_options.hpp"
-#include "cos2p/data/batch.hpp"
 #include "cos2p/data/dataset.hpp"
 #include "cos2p/data/partition.hpp"
+#include "cos2p/data/samples.hpp"
 #include "cos2p/plan/planner.hpp"
 
 namespace cos2p {
@@ -17,8 +17,8 @@ namespace cos2p {
 /// the same one.
 struct Experiment {
   RunOptions options;
-  Dataset dataset;
-  Normalization normalization;
+  std::unique_ptr<Samples> train, test;
+  InputEncoding input;
   ModelOptions model;
   std::unique_ptr<SegmentTable> table;
   TrainingShape training;
@@ -27,12 +27,22 @@ struct Experiment {
   FleetPlan fleet;
 };
 
-/// The model's shape for data of this size: options, with the patch chosen where the user gave none.
+/// The model's shape for images of this size: options, with the patch chosen where the user gave none.
 ModelOptions complete_model(const RunOptions& options, int height, int width, int channels, int classes);
+/// The model's shape for texts.
+ModelOptions complete_text_model(const RunOptions& options, int vocabulary, int classes);
 TrainingShape training_shape(const RunOptions& options);
 
-/// `workers`: ranks that train (0 = in-process). Throws Error with the exit code for what is wrong.
-Experiment make_experiment(const RunOptions& options, int workers);
+/// `workers`: ranks that train (0 = in-process). `vocabulary`: the one to use for texts, of a checkpoint or
+/// of the server; without it one is read or made as the options say. Throws Error with the exit code for what
+/// is wrong.
+Experiment make_experiment(const RunOptions& options, int workers,
+                           const std::optional<Vocabulary>& vocabulary = std::nullopt);
+/// What the test part of a data set is, for a model whose samples were encoded like this; and what its
+/// samples look like in words.
+std::unique_ptr<Samples> load_test_samples(const DatasetOptions& options, const InputEncoding& input,
+                                           const ModelOptions& model, const std::string& checkpoint);
+std::string describe_input(const ModelOptions& model);
 
 /// What the server knows of each client at the start.
 std::vector<ClientRecord> client_records(const Experiment& experiment);

@@ -226,7 +226,8 @@ int run_train_in_process(const CommandLine& given) {
     resumed = read_checkpoint(given.options.resume);
     command = continue_options(given, *resumed);
   }
-  const Experiment experiment = make_experiment(command.options, 0);
+  const Experiment experiment =
+      make_experiment(command.options, 0, resumed ? resumed->input.vocabulary : std::nullopt);
   const RunOptions& options = experiment.options;
   if (resumed) check_resumable(*resumed, experiment, given.options.resume);
   prepare_output(options.output, command.in_effect, resumed.has_value());
@@ -240,16 +241,14 @@ int run_train_in_process(const CommandLine& given) {
   ServerCore core(*experiment.table, store,
                   {options.policy, options.rounds, options.seed, 0,
                    make_identity(experiment, command.in_effect, resumed ? &*resumed : nullptr),
-                   experiment.normalization, client_records(experiment)});
+                   experiment.input, client_records(experiment)});
   core.set_workers(experiment.clients);
   if (resumed) core.restore(*resumed);
-  LocalTrainer trainer({experiment.table.get(), &experiment.dataset.train, &experiment.partition,
-                        experiment.normalization, options.augment, options.local, options.seed,
-                        options.device, 0});
+  LocalTrainer trainer({experiment.table.get(), experiment.train.get(), &experiment.partition, options.local,
+                        options.seed, options.device, 0});
   SimulatedFleet fleet(experiment, store, core, pool, trainer);
   if (resumed) fleet.restore(*resumed);
-  Evaluator evaluator(*experiment.table, experiment.dataset.test, experiment.normalization, options.device,
-                      options.evaluation_batch);
+  Evaluator evaluator(*experiment.table, *experiment.test, options.device, options.evaluation_batch);
   RoundLog log(options.output, options.rounds, options.quiet, core.history());
 
   bool closed = false;

@@ -40,6 +40,20 @@ std::string broadcast(std::string text) {
   return text;
 }
 
+/// Texts are encoded with the server's vocabulary everywhere: one made from the training texts takes a while,
+/// and that of a checkpoint or a file may be at hand there alone.
+Experiment make_shared_experiment(const RunOptions& options, int workers, bool is_server,
+                                  const std::optional<Checkpoint>& resumed) {
+  if (!holds_texts(options.dataset.kind)) return make_experiment(options, workers);
+  if (is_server) {
+    Experiment e = make_experiment(options, workers, resumed ? resumed->input.vocabulary : std::nullopt);
+    broadcast(e.input.vocabulary->to_text());
+    return e;
+  }
+  return make_experiment(
+      options, workers, Vocabulary::from_text(broadcast(""), !options.text.cased, "the server's vocabulary"));
+}
+
 std::vector<int> gather_process_ids(int ranks) {
   std::vector<int> ids(static_cast<std::size_t>(ranks));
   const int own = getpid();
@@ -54,7 +68,7 @@ void print_start_block(const MpiRuntime& mpi, const RmaServerFabric& fabric, con
   for (std::size_t r = 0; r < hosts.size(); ++r)
     placement += fmt::format("{}{}:{}", r == 0 ? "" : " ", r, hosts[r]);
   const BlasInfo blas = blas_info();
-  const ImageSet& train = e.dataset.train;
+  const LabelledSet& train = e.train->set();
   fmt::print("cos2p {}\n", kVersion);
   fmt::print("  ranks      {} (server and {} workers): {}\n", mpi.size(), mpi.size() - 1, placement);
   fmt::print("  device     {}; {} threads per rank\n", device, compute_threads());
@@ -68,13 +82,12 @@ void print_start_block(const MpiRuntime& mpi, const RmaServerFabric& fabric, con
         "             a killed worker will end the job: start with mpi_launch/local.sh or mpirun "
         "--enable-recovery to survive it\n");
   }
-  fmt::print("  data       {}: {} training and {} test images, {}x{}x{}, {} classes{}{}\n", train.name,
-             train.size(), e.dataset.test.size(), train.height, train.width, train.channels, train.classes,
-             train.files.empty() ? "" : ", from ", train.files.empty() ? "" : train.files.front());
-  fmt::print(
-      "  model      {} parameters: dim {}, {} blocks, {} heads, feed-forward {}, patch {} ({} tokens)\n",
-      e.table->parameters(), e.model.dim, e.model.blocks, e.model.heads, e.model.feed_forward, e.model.patch,
-      e.model.tokens());
+  fmt::print("  data       {}: {} training and {} test samples, {} classes{}{}\n", train.name, train.size(),
+             e.test->size(), train.classes, train.files.empty() ? "" : ", from ",
+             train.files.empty() ? "" : train.files.front());
+  fmt::print("  model      {} parameters: dim {}, {} blocks, {} heads, feed-forward {}; {}\n",
+             e.table->parameters(), e.model.dim, e.model.blocks, e.model.heads, e.model.feed_forward,
+             describe_input(e.model));
   fmt::print("  policy     {}, {} rounds, seed {}; output {}\n\n", to_string(e.options.policy.kind),
              e.options.rounds, e.options.seed, e.options.output);
   fmt::print("{}\n", partition_table(e.partition, train.labels, train.classes));
@@ -94,15 +107,15 @@ int serve(MpiRuntime& mpi, const CommandLine& command, const Experiment& e,
   StagingPool pool(
       std::max<std::size_t>(static_cast<std::size_t>(e.table->parameters()) * sizeof(float) * 3 / 4,
                             (static_cast<std::size_t>(workers) + 1) * largest));
-  ServerCore core(*e.table, store,
-                  {options.policy, options.rounds, options.seed, 0,
-                   make_identity(e, command.in_effect, resumed ? &*resumed : nullptr), e.normalization,
-                   client_records(e)});
+  ServerCore core(
+      *e.table, store,
+      {options.policy, options.rounds, options.seed, 0,
+       make_identity(e, command.in_effect, resumed ? &*resumed : nullptr), e.input, client_records(e)});
   if (resumed) core.restore(*resumed);
   const std::vector<int> process_ids = gather_process_ids(mpi.size());
   RmaServerFabric fabric(mpi, store, options.ring, (e.clients + workers - 1) / workers);
   const LaunchInfo& launch = mpi.launch();
-  Evaluator evaluator(*e.table, e.dataset.test, e.normalization, options.device, options.evaluation_batch);
+  Evaluator evaluator(*e.table, *e.test, options.device, options.evaluation_batch);
   print_start_block(mpi, fabric, e, environment, evaluator.device_name());
   RoundLog log(options.output, options.rounds, options.quiet, core.history());
 
@@ -144,8 +157,8 @@ int work(MpiRuntime& mpi, const Experiment& e) {
   const int workers = mpi.size() - 1;
   RmaWorkerFabric fabric(mpi, *e.table, e.options.ring, (e.clients + workers - 1) / workers,
                          [] { std::this_thread::sleep_for(std::chrono::microseconds(100)); });
-  LocalTrainer trainer({e.table.get(), &e.dataset.train, &e.partition, e.normalization, e.options.augment,
-                        e.options.local, e.options.seed, e.options.device, mpi.launch().local_rank});
+  LocalTrainer trainer({e.table.get(), e.train.get(), &e.partition, e.options.local, e.options.seed,
+                        e.options.device, mpi.launch().local_rank});
   WorkerLoopOptions loop;
   loop.stop_requested = stop_requested;
   const WorkerEnd end = run_worker(fabric.channel(), trainer, loop);
@@ -180,7 +193,7 @@ int run_train_ranks(int& argc, char**& argv, const CommandLine& given, const std
     }
     const std::string text = broadcast(is_server ? to_toml(command.in_effect) : "");
     if (!is_server) command = adopt_options(text, given);
-    const Experiment experiment = make_experiment(command.options, mpi.size() - 1);
+    const Experiment experiment = make_shared_experiment(command.options, mpi.size() - 1, is_server, resumed);
     if (!is_server) return work(mpi, experiment);
     if (resumed) check_resumable(*resumed, experiment, given.options.resume);
     prepare_output(command.options.output, command.in_effect, resumed.has_value());

@@ -51,6 +51,21 @@ CommandLine continue_options(const CommandLine& given, const Checkpoint& checkpo
   return parse_recorded(to_toml(merged));
 }
 
+DatasetOptions evaluation_dataset(const CommandLine& given, const Checkpoint& checkpoint) {
+  const DatasetOptions& own = given.options.dataset;
+  const auto named = [&given](const char* name) {
+    return std::find(given.given.begin(), given.given.end(), name) != given.given.end();
+  };
+  if (named("dataset") || checkpoint.identity.options.empty()) return own;
+  DatasetOptions dataset = parse_recorded(to_toml(checkpoint.identity.options)).options.dataset;
+  if (named("data-dir")) dataset.data_dir = own.data_dir;
+  if (named("coarse-labels")) dataset.coarse_labels = own.coarse_labels;
+  if (named("synthetic-test")) dataset.synthetic_test = own.synthetic_test;
+  if (named("synthetic-seed")) dataset.seed = own.seed;
+  if (named("limit-test")) dataset.limit_test = own.limit_test;
+  return dataset;
+}
+
 CommandLine adopt_options(const std::string& server_toml, const CommandLine& given) {
   CommandLine command = parse_recorded(server_toml);
   for (const std::string& name : given.given) {

@@ -16,4 +16,8 @@ CommandLine continue_options(const CommandLine& given, const Checkpoint& checkpo
 /// --threads, --quiet.
 CommandLine adopt_options(const std::string& server_toml, const CommandLine& given);
 
+/// What an evaluation reads: the data set that was named, or that of the checkpoint's run with what was named
+/// beside it.
+DatasetOptions evaluation_dataset(const CommandLine& given, const Checkpoint& checkpoint);
+
 }  // namespace cos2p

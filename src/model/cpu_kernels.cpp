@@ -42,6 +42,24 @@ std::unique_ptr<float[]> workspace(const AttentionShape& shape) {
   return std::unique_ptr<float[]>(new float[static_cast<std::size_t>(kernels().attention_workspace(shape))]);
 }
 
+// The shape of one image. Padding stands behind, so that leaving it out is no more than having fewer tokens.
+AttentionShape without_padding(AttentionShape shape, const std::int64_t* lengths, std::int64_t image) {
+  if (lengths != nullptr) {
+    shape.tokens = std::min(shape.tokens, lengths[image]);
+    shape.queries = std::min(shape.queries, shape.tokens);
+  }
+  return shape;
+}
+
+// Rows [begin, end) of (rows, heads, width), the columns of one head.
+void zero_head(float* data, std::int64_t width, std::int64_t heads, std::int64_t head, std::int64_t begin,
+               std::int64_t end) {
+  for (std::int64_t row = begin; row < end; ++row) {
+    float* first = data + (row * heads + head) * width;
+    std::fill(first, first + width, 0.0F);
+  }
+}
+
 // Calls f(begin, end) on pieces of [0, count): multiples of 4096, so that no two threads write the same cache
 // line.
 template <typename F>
@@ -56,7 +74,8 @@ void for_pieces(std::int64_t count, const F& f) {
 
 }  // namespace
 
-void attention_forward(const AttentionShape& shape, std::int64_t images, const float* qkv, float* context) {
+void attention_forward(const AttentionShape& shape, std::int64_t images, const std::int64_t* lengths,
+                       const float* qkv, float* context) {
   const std::int64_t image_qkv = shape.tokens * shape.heads * 3 * shape.head_dim;
   const std::int64_t image_context = shape.queries * shape.heads * shape.head_dim;
 #pragma omp parallel
@@ -64,15 +83,18 @@ void attention_forward(const AttentionShape& shape, std::int64_t images, const f
     const auto scratch = workspace(shape);
 #pragma omp for schedule(static)
     for (std::int64_t i = 0; i < images * shape.heads; ++i) {
-      const std::int64_t image = i / shape.heads;
-      kernels().attention_forward(shape, i % shape.heads, qkv + image * image_qkv,
-                                  context + image * image_context, scratch.get());
+      const std::int64_t image = i / shape.heads, head = i % shape.heads;
+      const AttentionShape own = without_padding(shape, lengths, image);
+      kernels().attention_forward(own, head, qkv + image * image_qkv, context + image * image_context,
+                                  scratch.get());
+      zero_head(context + image * image_context, shape.head_dim, shape.heads, head, own.queries,
+                shape.queries);
     }
   }
 }
 
-void attention_backward(const AttentionShape& shape, std::int64_t images, const float* qkv,
-                        const float* d_context, float* d_qkv) {
+void attention_backward(const AttentionShape& shape, std::int64_t images, const std::int64_t* lengths,
+                        const float* qkv, const float* d_context, float* d_qkv) {
   const std::int64_t image_qkv = shape.tokens * shape.heads * 3 * shape.head_dim;
   const std::int64_t image_context = shape.queries * shape.heads * shape.head_dim;
 #pragma omp parallel
@@ -80,10 +102,11 @@ void attention_backward(const AttentionShape& shape, std::int64_t images, const 
     const auto scratch = workspace(shape);
 #pragma omp for schedule(static)
     for (std::int64_t i = 0; i < images * shape.heads; ++i) {
-      const std::int64_t image = i / shape.heads;
-      kernels().attention_backward(shape, i % shape.heads, qkv + image * image_qkv,
-                                   d_context + image * image_context, d_qkv + image * image_qkv,
-                                   scratch.get());
+      const std::int64_t image = i / shape.heads, head = i % shape.heads;
+      const AttentionShape own = without_padding(shape, lengths, image);
+      kernels().attention_backward(own, head, qkv + image * image_qkv, d_context + image * image_context,
+                                   d_qkv + image * image_qkv, scratch.get());
+      zero_head(d_qkv + image * image_qkv, 3 * shape.head_dim, shape.heads, head, own.tokens, shape.tokens);
     }
   }
 }

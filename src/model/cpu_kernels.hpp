@@ -45,9 +45,12 @@ const Kernels* const* available_kernels();
 
 /// The same over all heads of `images` images, or over a whole array, on the threads that OpenMP allows. Each
 /// output value is written by one thread, so results do not depend on how many there are.
-void attention_forward(const AttentionShape& shape, std::int64_t images, const float* qkv, float* context);
-void attention_backward(const AttentionShape& shape, std::int64_t images, const float* qkv,
-                        const float* d_context, float* d_qkv);
+/// `lengths`, null or one per image, says how many tokens there are before padding: those behind neither ask
+/// nor answer, their contexts and gradients are 0.
+void attention_forward(const AttentionShape& shape, std::int64_t images, const std::int64_t* lengths,
+                       const float* qkv, float* context);
+void attention_backward(const AttentionShape& shape, std::int64_t images, const std::int64_t* lengths,
+                        const float* qkv, const float* d_context, float* d_qkv);
 void gelu(const float* in, float* out, std::int64_t count);
 void gelu_backward(const float* in, float* d, float* out, float scale, std::int64_t count);
 

@@ -14,19 +14,22 @@ namespace {
 struct Preset {
   const char* name;
   int dim, blocks, heads, feed_forward;
+  int vocabulary = 0, max_length = 0;
 };
 // tiny, small and base are the widths of ViT-Ti, ViT-S and ViT-B; micro trains in seconds on one core.
 constexpr Preset kPresets[] = {{"micro", 64, 6, 4, 128},
                                {"tiny", 192, 6, 3, 768},
                                {"small", 384, 12, 6, 1536},
-                               {"base", 768, 12, 12, 3072}};
+                               {"base", 768, 12, 12, 3072},
+                               {"bert-base", 768, 12, 12, 3072, 30522, 512}};
 
 constexpr int kLargest = 1 << 15;  // of any one size; keeps every product of up to four sizes inside 64 bits
+constexpr int kLargestVocabulary = 1 << 20;  // only dim multiplies it
 
-void require_size(int value, const char* option) {
-  if (value < 1 || value > kLargest) {
-    fail(ExitCode::usage, "{} is {} (it must be between 1 and {}), choose another value", option, value,
-         kLargest);
+void require_size(int value, const char* option, int least = 1, int most = kLargest) {
+  if (value < least || value > most) {
+    fail(ExitCode::usage, "{} is {} (it must be between {} and {}), choose another value", option, value,
+         least, most);
   }
 }
 
@@ -41,24 +44,31 @@ void require_divides(int part, int whole, const char* part_name, const char* who
 
 bool ModelOptions::operator==(const ModelOptions& o) const {
   const auto tied = [](const ModelOptions& m) {
-    return std::tie(m.image_height, m.image_width, m.channels, m.patch, m.dim, m.blocks, m.heads,
-                    m.feed_forward, m.classes, m.exits);
+    return std::tie(m.image_height, m.image_width, m.channels, m.patch, m.vocabulary, m.max_length, m.dim,
+                    m.blocks, m.heads, m.feed_forward, m.classes, m.exits);
   };
   return tied(*this) == tied(o);
 }
 
 void ModelOptions::validate() {
-  require_size(image_height, "image height");
-  require_size(image_width, "image width");
-  require_size(channels, "image channels");
-  require_size(patch, "--patch");
+  if (reads_texts()) {
+    require_size(vocabulary, "the vocabulary's size", 1, kLargestVocabulary);
+    require_size(max_length, "--max-length", 2);
+    image_height = image_width = channels = patch = 0;
+  } else {
+    require_size(image_height, "image height");
+    require_size(image_width, "image width");
+    require_size(channels, "image channels");
+    require_size(patch, "--patch");
+    require_divides(patch, image_height, "--patch", "image height");
+    require_divides(patch, image_width, "--patch", "image width");
+    max_length = 0;
+  }
   require_size(dim, "--dim");
   require_size(blocks, "--blocks");
   require_size(heads, "--heads");
   require_size(feed_forward, "--feed-forward");
   require_size(classes, "number of classes");
-  require_divides(patch, image_height, "--patch", "image height");
-  require_divides(patch, image_width, "--patch", "image width");
   require_divides(heads, dim, "--heads", "--dim");
   if (exits.empty()) {
     exits.resize(static_cast<std::size_t>(blocks));
@@ -84,6 +94,8 @@ ModelOptions model_preset(const std::string& name) {
       options.blocks = preset.blocks;
       options.heads = preset.heads;
       options.feed_forward = preset.feed_forward;
+      options.vocabulary = preset.vocabulary;
+      options.max_length = preset.max_length;
       return options;
     }
     names.emplace_back(preset.name);

@@ -79,14 +79,19 @@ SegmentTable::SegmentTable(const ModelOptions& options) : options_(options) {
   COS2P_ASSERT(!options.exits.empty());
   const std::int64_t D = options.dim, H = options.heads, d = options.head_dim(), F = options.feed_forward;
   const std::int64_t P = std::int64_t{options.channels} * options.patch * options.patch;
+  const std::int64_t V = options.vocabulary;
   const std::int64_t T = options.tokens(), K = options.classes;
   const auto next = [this] { return static_cast<int>(segments_.size()); };
-  segments_.push_back(SegmentBuilder(next(), SegmentKind::embedding, -1, "embedding", 0)
-                          .shared("patch.weight", {D, P}, {"dim", "patch_value"})
-                          .shared("patch.bias", {D}, {"dim"})
-                          .shared("class_token", {D}, {"dim"})
-                          .shared("position", {T, D}, {"token", "dim"})
-                          .take());
+  SegmentBuilder embedding(next(), SegmentKind::embedding, -1, "embedding", 0);
+  if (options.reads_texts()) {
+    embedding.shared("token", {V, D}, {"piece", "dim"}).shared("position", {T, D}, {"token", "dim"}).norm(D);
+  } else {
+    embedding.shared("patch.weight", {D, P}, {"dim", "patch_value"})
+        .shared("patch.bias", {D}, {"dim"})
+        .shared("class_token", {D}, {"dim"})
+        .shared("position", {T, D}, {"token", "dim"});
+  }
+  segments_.push_back(embedding.take());
   for (int block = 0; block < options.blocks; ++block) {
     const auto name = [block](const char* part) { return fmt::format("block_{:02}/{}", block, part); };
     attention_of_block_.push_back(next());

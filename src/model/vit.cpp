@@ -100,32 +100,46 @@ std::vector<Tensor> Vit::parameters() const {
   return parameters;
 }
 
-std::vector<Tensor> Vit::forward(const Tensor& images, bool training) const {
+Tensor Vit::embed(const Tensor& input) const {
   const ModelOptions& options = table_.options();
-  if (images.dim() != 4 || images.size(1) != options.channels || images.size(2) != options.image_height ||
-      images.size(3) != options.image_width || images.scalar_type() != torch::kFloat32) {
+  const auto& w = tensors_.at(table_.embedding().value());
+  if (options.reads_texts()) {
+    if (input.dim() != 2 || input.size(1) > options.max_length || input.scalar_type() != torch::kInt32) {
+      fail(ExitCode::internal, "a batch of texts does not fit the model (expected int32 (B, up to {}))",
+           options.max_length);
+    }
+    return parts::embed_tokens(input,
+                               {w.at("token"), w.at("position"), w.at("norm.weight"), w.at("norm.bias")});
+  }
+  if (input.dim() != 4 || input.size(1) != options.channels || input.size(2) != options.image_height ||
+      input.size(3) != options.image_width || input.scalar_type() != torch::kFloat32) {
     fail(ExitCode::internal, "a batch of images does not fit the model (expected float32 (B, {}, {}, {}))",
          options.channels, options.image_height, options.image_width);
   }
+  return parts::embed(input,
+                      {w.at("patch.weight"), w.at("patch.bias"), w.at("class_token"), w.at("position")},
+                      options.patch);
+}
+
+std::vector<Tensor> Vit::forward(const Tensor& input, bool training) const {
   const bool gradients = at::GradMode::is_enabled();
   std::vector<Tensor> logits;
-  Tensor x;
+  Tensor x, lengths;  // (B, T, D), and of texts (B) on the CPU
+  if (table_.options().reads_texts()) lengths = (input >= 0).sum(1).to(torch::kCPU);
   {
     const at::AutoGradMode mode(gradients && shape_.frozen_blocks == 0);
-    const auto& w = tensors_.at(table_.embedding().value());
-    x = parts::embed(images,
-                     {w.at("patch.weight"), w.at("patch.bias"), w.at("class_token"), w.at("position")},
-                     options.patch);
+    x = embed(input);
   }
   for (int block = 0; block < shape_.kept_blocks; ++block) {
     const at::AutoGradMode mode(gradients && block >= shape_.frozen_blocks);
-    x = run_block(block, std::move(x), training, logits);
+    x = run_block(block, std::move(x), training, lengths, logits);
   }
   return logits;
 }
 
 // x (B, T, D) -> (B, T, D), or (B, D) from the deepest block; appends the logits of the block's exit.
-Tensor Vit::run_block(int block, Tensor x, bool training, std::vector<Tensor>& logits) const {
+Tensor Vit::run_block(int block, Tensor x, bool training, const Tensor& lengths,
+                      std::vector<Tensor>& logits) const {
   const bool scaled = training && shape_.scale_kept_units;
   const bool deepest = block + 1 == shape_.kept_blocks;
   const SegmentId exit = table_.exit_head(block);
@@ -133,7 +147,7 @@ Tensor Vit::run_block(int block, Tensor x, bool training, std::vector<Tensor>& l
   x = parts::attend(x,
                     {a.at("norm.weight"), a.at("norm.bias"), a.at("qkv.weight"), a.at("qkv.bias"),
                      a.at("out.weight"), a.at("out.bias")},
-                    kept_scale(units(table_.attention(block)), scaled), deepest);
+                    kept_scale(units(table_.attention(block)), scaled), deepest, lengths);
   const auto& f = tensors_.at(table_.feed_forward(block).value());
   parts::FeedForwardResult result =
       parts::feed_forward(x,

@@ -95,23 +95,44 @@ Tensor gelu_backward(const Tensor& in, Tensor& d, double scale) {
   return at::gelu(in);
 }
 
+const std::int64_t* pointer_to(const Tensor& lengths) {
+  return lengths.defined() ? lengths.data_ptr<std::int64_t>() : nullptr;
+}
+
+// The lengths of a piece of a batch; undefined where there are none.
+Tensor lengths_of(const Tensor& lengths, std::int64_t first, std::int64_t count) {
+  return lengths.defined() ? lengths.narrow(0, first, count) : lengths;
+}
+
 // qkv (B, T, h, 3, d) -> context (B, queries, h, d)
-void attention_into(const Tensor& qkv, Tensor& context) {
+void attention_into(const Tensor& qkv, const Tensor& lengths, Tensor& context) {
   if (qkv.is_cpu()) {
     const cpu::AttentionShape shape{qkv.size(1), context.size(1), qkv.size(2), qkv.size(4)};
-    cpu::attention_forward(shape, qkv.size(0), qkv.data_ptr<float>(), context.data_ptr<float>());
+    cpu::attention_forward(shape, qkv.size(0), pointer_to(lengths), qkv.data_ptr<float>(),
+                           context.data_ptr<float>());
   } else {
-    context.copy_(attention_reference(qkv, context.size(1)));
+    context.copy_(attention_reference(qkv, context.size(1), lengths));
   }
 }
 
-Tensor attention_gradient(const Tensor& qkv, const Tensor& d_context) {
-  if (!qkv.is_cpu()) return attention_reference_backward(qkv, d_context);
+Tensor attention_gradient(const Tensor& qkv, const Tensor& lengths, const Tensor& d_context) {
+  if (!qkv.is_cpu()) return attention_reference_backward(qkv, d_context, lengths);
   Tensor d_qkv = at::empty_like(qkv);
   const cpu::AttentionShape shape{qkv.size(1), d_context.size(1), qkv.size(2), qkv.size(4)};
-  cpu::attention_backward(shape, qkv.size(0), qkv.data_ptr<float>(), d_context.data_ptr<float>(),
-                          d_qkv.data_ptr<float>());
+  cpu::attention_backward(shape, qkv.size(0), pointer_to(lengths), qkv.data_ptr<float>(),
+                          d_context.data_ptr<float>(), d_qkv.data_ptr<float>());
   return d_qkv;
+}
+
+// softmax(q k^T) over the keys before the padding: q (B, h, queries, d), k (B, h, T, d)
+Tensor attention_weights(const Tensor& q, const Tensor& k, const Tensor& lengths) {
+  Tensor scores = at::matmul(q, k.transpose(2, 3));
+  if (lengths.defined()) {
+    const Tensor place = at::arange(k.size(2), scores.options().dtype(torch::kInt64));
+    const Tensor behind = place.unsqueeze(0) >= lengths.to(scores.device()).unsqueeze(1);  // (B, T)
+    scores = scores.masked_fill(behind.unsqueeze(1).unsqueeze(1), -INFINITY);
+  }
+  return at::softmax(scores, -1);
 }
 
 // A GPU is only busy with all rows at once; a CPU is fastest with as many as its cache holds.
@@ -170,6 +191,55 @@ struct Embedding : torch::autograd::Function<Embedding> {
   }
 };
 
+// ids (B, T) -> the sum of embeddings of rows [first, first + texts) as (texts * T, D)
+Tensor embedding_sum(const Tensor& ids, const Tensor& token, const Tensor& position, std::int64_t first,
+                     std::int64_t texts) {
+  const auto T = ids.size(1), D = token.size(1);
+  Tensor sum = at::index_select(token, 0, ids.narrow(0, first, texts).reshape({-1}));
+  sum.view({texts, T, D}).add_(position.narrow(0, 0, T));
+  return sum;
+}
+
+Tensor embed_tokens_forward(const Tensor& ids, const TokenEmbeddingTensors& w) {
+  const auto B = ids.size(0), T = ids.size(1), D = w.token.size(1);
+  Tensor x = at::empty({B, T, D}, w.token.options());
+  const auto piece = images_per_piece(x);
+  for (std::int64_t first = 0; first < B; first += piece) {
+    const auto texts = std::min(piece, B - first);
+    const Norm norm =
+        normalise(embedding_sum(ids, w.token, w.position, first, texts), w.norm_weight, w.norm_bias);
+    x.narrow(0, first, texts).copy_(norm.value.view({texts, T, D}));
+  }
+  return x;
+}
+
+struct TokenEmbedding : torch::autograd::Function<TokenEmbedding> {
+  static Tensor forward(AutogradContext* context, const Tensor& ids, const Tensor& token,
+                        const Tensor& position, const Tensor& norm_weight, const Tensor& norm_bias) {
+    context->save_for_backward({ids, token, position, norm_weight, norm_bias});
+    return embed_tokens_forward(ids, {token, position, norm_weight, norm_bias});
+  }
+  static variable_list backward(AutogradContext* context, const variable_list& gradients) {
+    const auto saved = context->get_saved_variables();
+    const Tensor &ids = saved[0], &token = saved[1], &position = saved[2];
+    const auto B = ids.size(0), T = ids.size(1), D = token.size(1);
+    const Tensor d = gradients[0].contiguous();  // (B, T, D)
+    Tensor d_token = at::zeros_like(token), d_position = at::zeros_like(position);
+    NormSum norm_sum(saved[3], saved[4]);
+    const auto piece = images_per_piece(d);
+    for (std::int64_t first = 0; first < B; first += piece) {
+      const auto texts = std::min(piece, B - first);
+      const Tensor sum = embedding_sum(ids, token, position, first, texts);
+      const Norm norm = normalise(sum, saved[3], saved[4]);
+      const Tensor d_sum =
+          norm_sum.add(d.narrow(0, first, texts).view({texts * T, D}), sum, norm, /*needs_x=*/true);
+      d_token.index_add_(0, ids.narrow(0, first, texts).reshape({-1}), d_sum);
+      d_position.narrow(0, 0, T).add_(d_sum.view({texts, T, D}).sum(0));
+    }
+    return {Tensor(), d_token, d_position, norm_sum.take_weight(), norm_sum.take_bias()};
+  }
+};
+
 // ---- attention
 // ---------------------------------------------------------------------------------------------------
 
@@ -180,7 +250,7 @@ struct AttentionSaved {
 
 // `keep`: fill `saved` with the whole batch; else only one piece exists at a time.
 Tensor attend_forward(const Tensor& x, const AttentionTensors& w, double scale, bool class_token_only,
-                      bool keep, AttentionSaved& saved) {
+                      const Tensor& lengths, bool keep, AttentionSaved& saved) {
   const auto B = x.size(0), T = x.size(1), D = x.size(2), h = w.qkv_weight.size(0), d = w.qkv_weight.size(2);
   const auto queries = class_token_only ? 1 : T;
   const auto piece = std::min(B, images_per_piece(x));
@@ -195,7 +265,7 @@ Tensor attend_forward(const Tensor& x, const AttentionTensors& w, double scale, 
     Tensor qkv_rows = qkv.view({images * T, h * 3 * d});
     at::addmm_out(qkv_rows, w.qkv_bias.view({h * 3 * d}), norm.value, qkv_weight);
     Tensor context = saved.context.narrow(0, keep ? first : 0, images);
-    attention_into(qkv, context);
+    attention_into(qkv, lengths_of(lengths, first, images), context);
     y.narrow(0, first, images)
         .view({images * queries, D})
         .addmm_(context.view({images * queries, h * d}), w.out_weight.view({h * d, D}), 1.0, scale);
@@ -206,13 +276,13 @@ Tensor attend_forward(const Tensor& x, const AttentionTensors& w, double scale, 
 struct Attention : torch::autograd::Function<Attention> {
   static Tensor forward(AutogradContext* context, const Tensor& x, const Tensor& norm_weight,
                         const Tensor& norm_bias, const Tensor& qkv_weight, const Tensor& qkv_bias,
-                        const Tensor& out_weight, const Tensor& out_bias, double scale,
-                        bool class_token_only) {
+                        const Tensor& out_weight, const Tensor& out_bias, double scale, bool class_token_only,
+                        const Tensor& lengths) {
     AttentionSaved saved;
     const AttentionTensors w{norm_weight, norm_bias, qkv_weight, qkv_bias, out_weight, out_bias};
-    Tensor y = attend_forward(x, w, scale, class_token_only, true, saved);
+    Tensor y = attend_forward(x, w, scale, class_token_only, lengths, true, saved);
     context->save_for_backward(
-        {x, norm_weight, norm_bias, qkv_weight, qkv_bias, out_weight, saved.qkv, saved.context});
+        {x, norm_weight, norm_bias, qkv_weight, qkv_bias, out_weight, saved.qkv, saved.context, lengths});
     context->saved_data["scale"] = scale;
     return y;
   }
@@ -220,7 +290,7 @@ struct Attention : torch::autograd::Function<Attention> {
   static variable_list backward(AutogradContext* context, const variable_list& gradients) {
     const auto saved = context->get_saved_variables();
     const Tensor &x = saved[0], &norm_weight = saved[1], &norm_bias = saved[2], &qkv_weight = saved[3];
-    const Tensor &out_weight = saved[5], &qkv = saved[6], &heads_out = saved[7];
+    const Tensor &out_weight = saved[5], &qkv = saved[6], &heads_out = saved[7], &lengths = saved[8];
     const double scale = context->saved_data["scale"].toDouble();
     const bool needs_x = context->needs_input_grad(0);
     const auto B = x.size(0), T = x.size(1), D = x.size(2), queries = heads_out.size(1);
@@ -238,7 +308,8 @@ struct Attention : torch::autograd::Function<Attention> {
                                scale);
       const Tensor d_context = at::mm(d_out, out_weight_t).mul_(scale).view({images, queries, h, d});
       const Tensor d_qkv =
-          attention_gradient(qkv.narrow(0, first, images), d_context).view({images * T, h * 3 * d});
+          attention_gradient(qkv.narrow(0, first, images), lengths_of(lengths, first, images), d_context)
+              .view({images * T, h * 3 * d});
       const Tensor x_piece = x.narrow(0, first, images).view({images * T, D});
       const Norm norm = normalise(x_piece, norm_weight, norm_bias);
       d_qkv_weight.add_product(d_qkv, norm.value, 1.0);
@@ -257,6 +328,7 @@ struct Attention : torch::autograd::Function<Attention> {
             d_qkv_bias.take(),
             d_out_weight.take(),
             d_out_bias,
+            Tensor(),
             Tensor(),
             Tensor()};
   }
@@ -349,21 +421,23 @@ struct FeedForward : torch::autograd::Function<FeedForward> {
 
 }  // namespace
 
-torch::Tensor attention_reference(const torch::Tensor& qkv, std::int64_t queries) {
+torch::Tensor attention_reference(const torch::Tensor& qkv, std::int64_t queries,
+                                  const torch::Tensor& lengths) {
   const auto parts = qkv.permute({3, 0, 2, 1, 4});  // (3, B, h, T, d)
   const double scale = 1.0 / std::sqrt(static_cast<double>(qkv.size(4)));
   const Tensor q = parts[0].narrow(2, 0, queries) * scale;
-  const Tensor p = at::softmax(at::matmul(q, parts[1].transpose(2, 3)), -1);
+  const Tensor p = attention_weights(q, parts[1], lengths);
   return at::matmul(p, parts[2]).transpose(1, 2).contiguous();
 }
 
-torch::Tensor attention_reference_backward(const torch::Tensor& qkv, const torch::Tensor& d_context) {
+torch::Tensor attention_reference_backward(const torch::Tensor& qkv, const torch::Tensor& d_context,
+                                           const torch::Tensor& lengths) {
   const auto queries = d_context.size(1);
   const auto parts = qkv.permute({3, 0, 2, 1, 4});
   const double scale = 1.0 / std::sqrt(static_cast<double>(qkv.size(4)));
   const Tensor q = parts[0].narrow(2, 0, queries) * scale, k = parts[1];
   const Tensor d_out = d_context.transpose(1, 2);  // (B, h, queries, d)
-  const Tensor p = at::softmax(at::matmul(q, k.transpose(2, 3)), -1);
+  const Tensor p = attention_weights(q, k, lengths);
   Tensor d_qkv = at::zeros_like(qkv);
   const auto d_parts = d_qkv.permute({3, 0, 2, 1, 4});
   d_parts[2].copy_(at::matmul(p.transpose(2, 3), d_out));
@@ -379,13 +453,20 @@ torch::Tensor embed(const torch::Tensor& images, const EmbeddingTensors& w, std:
   return Embedding::apply(images, w.patch_weight, w.patch_bias, w.class_token, w.position, patch);
 }
 
-torch::Tensor attend(const torch::Tensor& x, const AttentionTensors& w, double scale, bool class_token_only) {
+torch::Tensor embed_tokens(const torch::Tensor& ids, const TokenEmbeddingTensors& w) {
+  const Tensor places = ids.clamp_min(0);  // padding reads some row; nobody reads what becomes of it
+  if (!at::GradMode::is_enabled()) return embed_tokens_forward(places, w);
+  return TokenEmbedding::apply(places, w.token, w.position, w.norm_weight, w.norm_bias);
+}
+
+torch::Tensor attend(const torch::Tensor& x, const AttentionTensors& w, double scale, bool class_token_only,
+                     const torch::Tensor& lengths) {
   if (!at::GradMode::is_enabled()) {
     AttentionSaved unused;
-    return attend_forward(x, w, scale, class_token_only, false, unused);
+    return attend_forward(x, w, scale, class_token_only, lengths, false, unused);
   }
   return Attention::apply(x, w.norm_weight, w.norm_bias, w.qkv_weight, w.qkv_bias, w.out_weight, w.out_bias,
-                          scale, class_token_only);
+                          scale, class_token_only, lengths);
 }
 
 FeedForwardResult feed_forward(const torch::Tensor& x, const FeedForwardTensors& w, double scale,

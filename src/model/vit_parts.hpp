@@ -4,11 +4,11 @@
 
 #include <cstdint>
 
-/// The four parts of a ViT as differentiable functions whose backward passes are written by hand: each keeps
-/// only what its backward cannot compute again cheaply (see docs of the functions), and works through its
-/// rows in pieces so that tensors between two matrix products are small. B images, T tokens, D dim, h kept
-/// heads, d head_dim, f kept neurons, R rows. Where gradient mode is off nothing is kept at all. All tensors
-/// float32, contiguous, on one device.
+/// The parts of a ViT or a BERT-type encoder as differentiable functions whose backward passes are written by
+/// hand: each keeps only what its backward cannot compute again cheaply (see docs of the functions), and
+/// works through its rows in pieces so that tensors between two matrix products are small. B images, T
+/// tokens, D dim, h kept heads, d head_dim, f kept neurons, R rows. Where gradient mode is off nothing is
+/// kept at all. All tensors float32, contiguous, on one device.
 namespace cos2p::parts {
 
 struct EmbeddingTensors {
@@ -20,6 +20,14 @@ struct EmbeddingTensors {
 /// images (B, C, H, W) -> (B, T, D). Keeps the images.
 torch::Tensor embed(const torch::Tensor& images, const EmbeddingTensors& tensors, std::int64_t patch);
 
+struct TokenEmbeddingTensors {
+  torch::Tensor token;                   // (V, D)
+  torch::Tensor position;                // (longest, D)
+  torch::Tensor norm_weight, norm_bias;  // (D)
+};
+/// ids (B, T) int32, negative where a text has ended -> norm(token + position) (B, T, D). Keeps the ids.
+torch::Tensor embed_tokens(const torch::Tensor& ids, const TokenEmbeddingTensors& tensors);
+
 struct AttentionTensors {
   torch::Tensor norm_weight, norm_bias;  // (D)
   torch::Tensor qkv_weight;              // (h, 3, d, D)
@@ -29,9 +37,9 @@ struct AttentionTensors {
 };
 /// x (B, T, D) -> x + scale * attention(norm(x)) + out_bias; (B, T, D), or the class token's row alone (B, D)
 /// where nothing else is read any more. Keeps x, q, k, v and the heads' outputs: (2D or D) + 4hd floats a
-/// token.
+/// token. `lengths`, undefined or (B) int64 on the CPU: tokens behind are padding, which no token attends to.
 torch::Tensor attend(const torch::Tensor& x, const AttentionTensors& tensors, double scale,
-                     bool class_token_only);
+                     bool class_token_only, const torch::Tensor& lengths = {});
 
 struct FeedForwardTensors {
   torch::Tensor norm_weight, norm_bias;  // (D)
@@ -51,8 +59,11 @@ FeedForwardResult feed_forward(const torch::Tensor& x, const FeedForwardTensors&
                                bool read_class_token);
 
 /// Attention over qkv (B, T, h, 3, d) for the first `queries` tokens -> (B, queries, h, d), and its gradient,
-/// in ATen operators: what runs on CUDA, and the reference for the CPU's own kernels.
-torch::Tensor attention_reference(const torch::Tensor& qkv, std::int64_t queries);
-torch::Tensor attention_reference_backward(const torch::Tensor& qkv, const torch::Tensor& d_context);
+/// in ATen operators: what runs on CUDA, and the reference for the CPU's own kernels. With `lengths` (as in
+/// attend) the contexts of padding are not 0 here, as the kernels' are: nothing reads them.
+torch::Tensor attention_reference(const torch::Tensor& qkv, std::int64_t queries,
+                                  const torch::Tensor& lengths = {});
+torch::Tensor attention_reference_backward(const torch::Tensor& qkv, const torch::Tensor& d_context,
+                                           const torch::Tensor& lengths = {});
 
 }  // namespace cos2p::parts

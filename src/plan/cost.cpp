@@ -55,6 +55,16 @@ PartCost embedding_part(const Sizes& s) {
   return part;
 }
 
+PartCost token_embedding_part(const Sizes& s) {
+  PartCost part;
+  // A piece's sum of embeddings, its norm and, backwards, the gradients of both; looked up, not multiplied.
+  const std::int64_t piece = std::min(s.batch, images_at_a_time(s.tokens)) * s.tokens;
+  part.saved = s.rows();  // the ids without padding
+  part.forward_workspace = s.rows() * s.dim + 2 * piece * s.dim;
+  part.backward_workspace = s.rows() * s.dim + 3 * piece * s.dim;
+  return part;
+}
+
 PartCost attention_part(const Sizes& s, bool deepest, bool input_needs_gradient) {
   PartCost part;
   const std::int64_t width = s.heads * s.head_dim;
@@ -113,7 +123,7 @@ std::vector<PartCost> parts_of(const SegmentTable& table, const Assignment& a,
     PartCost part;
     switch (segment.kind) {
       case SegmentKind::embedding:
-        part = embedding_part(sizes);
+        part = m.reads_texts() ? token_embedding_part(sizes) : embedding_part(sizes);
         break;
       case SegmentKind::attention:
         part = attention_part(sizes, deepest, a.frozen_blocks == 0 || segment.block > a.frozen_blocks);
@@ -199,8 +209,10 @@ PlanCost estimate_cost(const SegmentTable& table, const Assignment& assignment,
     cost.step_flops += part.backward_flops;
   }
   const ModelOptions& m = table.options();
+  // Ids of word pieces have four bytes, as a float has.
   const std::int64_t batch_floats =
-      std::int64_t{training.batch_size} * m.channels * m.image_height * m.image_width;
+      training.batch_size *
+      (m.reads_texts() ? m.max_length : std::int64_t{m.channels} * m.image_height * m.image_width);
   cost.memory = peak_memory(parts, batch_floats, cost, training);
   return cost;
 }

@@ -99,18 +99,19 @@ std::string fleet_table(const SegmentTable& table, const FleetPlan& plan) {
 std::string fleet_json(const SegmentTable& table, const FleetPlan& plan) {
   const ModelOptions& m = table.options();
   nlohmann::json document;
-  document["model"] = {{"image_height", m.image_height},
-                       {"image_width", m.image_width},
-                       {"channels", m.channels},
-                       {"patch", m.patch},
-                       {"dim", m.dim},
-                       {"blocks", m.blocks},
-                       {"heads", m.heads},
-                       {"feed_forward", m.feed_forward},
-                       {"classes", m.classes},
-                       {"exits", m.exits},
-                       {"tokens", m.tokens()},
-                       {"parameters", table.parameters()}};
+  document["model"] = {{"dim", m.dim},         {"blocks", m.blocks},
+                       {"heads", m.heads},     {"feed_forward", m.feed_forward},
+                       {"classes", m.classes}, {"exits", m.exits},
+                       {"tokens", m.tokens()}, {"parameters", table.parameters()}};
+  if (m.reads_texts()) {
+    document["model"]["vocabulary_size"] = m.vocabulary;
+    document["model"]["max_length"] = m.max_length;
+  } else {
+    document["model"]["image_height"] = m.image_height;
+    document["model"]["image_width"] = m.image_width;
+    document["model"]["channels"] = m.channels;
+    document["model"]["patch"] = m.patch;
+  }
   document["clients"] = nlohmann::json::array();
   for (std::size_t c = 0; c < plan.assignments.size(); ++c)
     document["clients"].push_back(client_json(plan, c));

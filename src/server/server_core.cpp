@@ -170,7 +170,7 @@ Checkpoint ServerCore::snapshot(double now_s) const {
   Checkpoint checkpoint;
   checkpoint.identity = setup_.identity;
   checkpoint.model = table_.options();
-  checkpoint.normalization = setup_.normalization;
+  checkpoint.input = setup_.input;
   checkpoint.clients = setup_.clients;
   for (std::size_t c = 0; c < checkpoint.clients.size(); ++c) {
     const ClientId id(narrow<std::int32_t>(c));

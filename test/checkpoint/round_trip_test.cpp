@@ -32,7 +32,7 @@ BOOST_AUTO_TEST_CASE(empty_lists_come_back_empty) {
   Checkpoint written = make_checkpoint(3, 0);
   written.identity.options.clear();
   written.identity.dataset.clear();
-  written.normalization = {};
+  written.input = {};
   written.clients.clear();
   written.history = {};
   written.state = RunState{};

@@ -182,7 +182,7 @@ Checkpoint make_checkpoint(std::uint64_t seed, int round) {
   c.model.classes = 5;
   c.model.exits = {0, 2};
   c.model.validate();
-  c.normalization = {{0.25F, 0.5F}, {0.1F, 0.2F}};
+  c.input.normalization = {{0.25F, 0.5F}, {0.1F, 0.2F}};
   const SegmentTable table(c.model);
   for (const Segment& segment : table) {
     std::vector<float> values(static_cast<std::size_t>(segment.numel));
@@ -208,7 +208,7 @@ std::string bytes_of(const Checkpoint& c) {
   const ModelOptions& m = c.model;
   sink.put(m.image_height, m.image_width, m.channels, m.patch, m.dim, m.blocks, m.heads, m.feed_forward,
            m.classes, m.exits);
-  sink.put(c.normalization.mean, c.normalization.deviation, c.values, c.segments, c.clients);
+  sink.put(c.input.normalization.mean, c.input.normalization.deviation, c.values, c.segments, c.clients);
   sink.put(c.history.rounds, c.history.evaluations, c.history.clients);
   const RunState& s = c.state;
   sink.put(s.round, s.time_s, s.seed, s.open_since_s, s.pending, s.in_flight, s.next_start_s, s.open_updates,

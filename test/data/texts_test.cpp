@@ -232,7 +232,7 @@ BOOST_AUTO_TEST_CASE(samples_of_texts_are_padded_to_the_longest) {
   check_equal(samples.batch_shape(indices), {3, 5});
   std::vector<std::int32_t> out(15, 77);
   samples.fill(indices, nullptr, {reinterpret_cast<std::byte*>(out.data()), 60});
-  const std::int32_t P = kPadding;
+  const std::int32_t P = kPaddingId;
   check_equal(out, {2, 3, P, P, P, 2, 4, 5, 3, P, 2, 4, 5, 4, 3});
   std::vector<std::int64_t> labels(3);
   samples.fill_labels(indices, labels);

@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "cos2p/data/batch.hpp"
+#include "cos2p/data/samples.hpp"
 #include "cos2p/model/segment_table.hpp"
 #include "cos2p/model/unit_set.hpp"
 #include "cos2p/plan/submodel_plan.hpp"
@@ -119,7 +119,7 @@ struct RunState {
 struct Checkpoint {
   RunIdentity identity;
   ModelOptions model;
-  Normalization normalization;
+  InputEncoding input;                     ///< how samples become network input
   std::vector<std::vector<float>> values;  ///< per segment, full
   std::vector<SegmentRecord> segments;
   std::vector<ClientRecord> clients;

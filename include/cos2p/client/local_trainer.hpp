@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "cos2p/config/run_options.hpp"
+#include "cos2p/data/samples.hpp"
 #include "cos2p/transport/channel.hpp"
 
 namespace cos2p {
@@ -44,10 +45,8 @@ class LocalTrainer {
  public:
   struct Setup {
     const SegmentTable* table = nullptr;  ///< outlives the trainer, like the next two
-    const ImageSet* images = nullptr;
+    const Samples* samples = nullptr;
     const Partition* partition = nullptr;
-    Normalization normalization;
-    AugmentOptions augment;
     LocalTrainingOptions local;
     std::uint64_t seed = 0;
     std::string device = "auto";

@@ -61,12 +61,20 @@ struct LocalTrainingOptions {
   int reselect_every = 10;  ///< local rounds after which a client chooses its units anew; 0 = never
 };
 
+/// How texts become word pieces.
+struct TextOptions {
+  std::string vocabulary;      ///< a vocab.txt; empty = made from the training texts
+  int vocabulary_size = 8192;  ///< of one that is made
+  bool cased = false;          ///< keep upper case and accents
+};
+
 /// Every option of every subcommand, in one struct; each command line offers the part it uses.
 struct RunOptions {
   // data
   DatasetOptions dataset;
   PartitionOptions partition;
   AugmentOptions augment;
+  TextOptions text;
   // model
   std::string model_name = "micro";
   ModelOptions model;  ///< after the data's shape and --dim, --blocks, ... have been applied and validated

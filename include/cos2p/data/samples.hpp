@@ -33,13 +33,13 @@ class Samples {
   /// Sizes of the input tensor of these samples: (B, C, H, W), or (B, T) with the longest of these texts.
   virtual std::vector<std::int64_t> batch_shape(Span<const std::int64_t> indices) const = 0;
   /// Writes the input to `out`, which has room for batch_shape(). With `rng` (training) images are augmented.
-  /// Behind the end of a text stands kPadding.
+  /// Behind the end of a text stands kPaddingId.
   virtual void fill(Span<const std::int64_t> indices, Rng* rng, Span<std::byte> out) const = 0;
   void fill_labels(Span<const std::int64_t> indices, Span<std::int64_t> out) const;
 };
 
 /// In place of a word piece where a text has ended: nothing is computed for it.
-constexpr std::int32_t kPadding = -1;
+constexpr std::int32_t kPaddingId = -1;
 
 /// Images, normalised.
 class ImageSamples : public Samples {

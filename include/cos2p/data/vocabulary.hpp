@@ -16,6 +16,9 @@ class Vocabulary {
   Vocabulary(std::vector<std::string> tokens, bool lower_case, const std::string& origin);
   /// A vocab.txt: one token a line. Throws Error(data) as above, and where it cannot be read.
   static Vocabulary read(const std::string& path, bool lower_case);
+  /// The content of a vocab.txt, and back. Throws Error(data) naming `origin` as above.
+  static Vocabulary from_text(const std::string& text, bool lower_case, const std::string& origin);
+  std::string to_text() const;
   /// At most `size` tokens from texts (UTF-8): the special ones, the characters seen at least twice, most
   /// frequent first where not all fit, then pieces made by joining the most frequent pair of neighbouring
   /// pieces again and again (byte-pair encoding, Sennrich et al. 2016), while a pair occurs twice. Depends on

@@ -44,8 +44,9 @@ struct Segment {
 /// Names all segments of a model, once. Order: embedding, then per block attention, feed-forward, exit head
 /// (if any).
 ///
-/// Tensors (D dim, H heads, d head_dim, F feed-forward, P patch values, T tokens, K classes):
-///   embedding     patch.weight (D, P = C*p*p)   patch.bias (D)   class_token (D)   position (T, D)
+/// Tensors (D dim, H heads, d head_dim, F feed-forward, P patch values, T tokens, V vocabulary, K classes):
+///   embedding     images: patch.weight (D, P = C*p*p)   patch.bias (D)   class_token (D)   position (T, D)
+///                 texts: token (V, D)   position (T, D)   norm.weight (D)   norm.bias (D)
 ///   attention     norm.weight (D)  norm.bias (D)  qkv.weight (H, 3, d, D)*  qkv.bias (H, 3, d)*  out.weight
 ///   (H, d, D)*  out.bias (D) feed_forward  norm.weight (D)  norm.bias (D)  fc1.weight (F, D)*  fc1.bias (F)*
 ///   fc2.weight (F, D)*  fc2.bias (D) exit_head     norm.weight (D)  norm.bias (D)  linear.weight (K, D)

@@ -23,10 +23,10 @@ struct VitShape {
   static VitShape full(const ModelOptions& options);
 };
 
-/// A ViT with any subset of the full model's blocks, heads and neurons, and the exit heads of its kept
-/// blocks. The parameters of a segment are views into one flat, contiguous tensor (the submodel's layout of
-/// that segment), so that a segment is sent and received without gathering tensors, and writing to the flat
-/// tensor changes the model.
+/// A Transformer encoder for images (ViT) or texts (BERT-type) with any subset of the full model's blocks,
+/// heads and neurons, and the exit heads of its kept blocks. The parameters of a segment are views into one
+/// flat, contiguous tensor (the submodel's layout of that segment), so that a segment is sent and received
+/// without gathering tensors, and writing to the flat tensor changes the model.
 ///
 /// Pre-LayerNorm blocks (epsilon kLayerNormEpsilon), GELU with the error function, exit heads of LayerNorm
 /// and a linear layer on the class token. In the deepest kept block only the class token's row is computed
@@ -54,16 +54,18 @@ class Vit {
   /// Trainable leaf tensors, in table order.
   std::vector<torch::Tensor> parameters() const;
 
-  /// images (B, C, H, W), float32 -> logits (B, K) at each exit of the kept blocks, shallow to deep. In
-  /// evaluation (training = false) kept units are not scaled: with all units kept both are the full model.
-  /// Gradients exist where the caller's gradient mode is on. Throws Error(internal) for images of another
-  /// shape.
-  std::vector<torch::Tensor> forward(const torch::Tensor& images, bool training) const;
+  /// input -> logits (B, K) at each exit of the kept blocks, shallow to deep. Images: (B, C, H, W), float32.
+  /// Texts: ids of word pieces (B, T), int32, T up to the longest, negative where a text has ended; how much
+  /// padding a batch has changes nothing but the time. In evaluation (training = false) kept units are not
+  /// scaled: with all units kept both are the full model. Gradients exist where the caller's gradient mode is
+  /// on. Throws Error(internal) for input of another shape.
+  std::vector<torch::Tensor> forward(const torch::Tensor& input, bool training) const;
   /// The block after which each logits tensor of forward() is read.
   const std::vector<int>& exit_blocks() const { return exit_blocks_; }
 
  private:
-  torch::Tensor run_block(int block, torch::Tensor x, bool training,
+  torch::Tensor embed(const torch::Tensor& input) const;
+  torch::Tensor run_block(int block, torch::Tensor x, bool training, const torch::Tensor& lengths,
                           std::vector<torch::Tensor>& logits) const;
 
   const SegmentTable& table_;

@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "cos2p/data/batch.hpp"
+#include "cos2p/data/samples.hpp"
 #include "cos2p/model/segment_table.hpp"
 
 namespace cos2p {
@@ -15,12 +15,11 @@ struct ExitResult {
   double accuracy = 0;  ///< share in [0, 1]
 };
 
-/// Evaluates the full model on a set of images at each of its exits. One thread at a time.
+/// Evaluates the full model on samples at each of its exits. One thread at a time.
 class Evaluator {
  public:
-  /// `table` and `images` must outlive it. `device` as on the command line ("auto", "cpu", "cuda:0").
-  Evaluator(const SegmentTable& table, const ImageSet& images, const Normalization& normalization,
-            const std::string& device, int batch_size);
+  /// `table` and `samples` must outlive it. `device` as on the command line ("auto", "cpu", "cuda:0").
+  Evaluator(const SegmentTable& table, const Samples& samples, const std::string& device, int batch_size);
   ~Evaluator();
   /// `values[segment]` = the full segment's values. Results are sorted by block.
   std::vector<ExitResult> evaluate(const std::vector<std::vector<float>>& values);

@@ -25,7 +25,7 @@ class ServerCore {
     int threads =
         0;  ///< that merge; 0 = all cores, at most 8: merges are short, and other ranks share the cores
     RunIdentity identity;
-    Normalization normalization;
+    InputEncoding input;
     std::vector<ClientRecord> clients;  ///< budgets, assignments, samples; without masks and rounds
   };
   ServerCore(const SegmentTable& table, ModelStore& store, Setup setup);
