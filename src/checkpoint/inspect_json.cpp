@@ -58,6 +58,8 @@ Json rows_json(const std::vector<h5::Column>& columns, const std::vector<Row>& r
 Json model_json(const ModelOptions& model, const SegmentTable& table) {
   Json json;
   for (const auto& field : model_fields()) json[field.name] = model.*field.member;
+  for (const auto& field : model.reads_texts() ? text_fields() : image_fields())
+    json[field.name] = model.*field.member;
   json["exits"] = model.exits;
   json["parameters"] = table.parameters();
   return json;

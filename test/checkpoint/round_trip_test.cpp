@@ -50,6 +50,18 @@ BOOST_AUTO_TEST_CASE(an_option_of_any_length_comes_back) {
   }
 }
 
+BOOST_AUTO_TEST_CASE(a_model_of_texts_says_what_it_reads) {
+  const TemporaryDirectory directory;
+  const Checkpoint written = make_checkpoint(4);
+  const std::string path = write_checkpoint(directory.path(), written);
+  const std::string text = inspect_text(read_checkpoint(path), path);
+  BOOST_TEST(text.find("texts of up to 7 word pieces out of 8 (uncased)") != std::string::npos, text);
+  const auto json = nlohmann::json::parse(inspect_json(written, path));
+  BOOST_TEST(json["text"]["vocabulary_size"] == 8);
+  BOOST_TEST(json["model"]["vocabulary_size"] == 8);
+  BOOST_TEST(!json["model"].contains("patch_pixels"));
+}
+
 BOOST_AUTO_TEST_CASE(any_set_of_units_comes_back) {
   const TemporaryDirectory directory;
   Rng rng(11);

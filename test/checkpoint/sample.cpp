@@ -181,8 +181,15 @@ Checkpoint make_checkpoint(std::uint64_t seed, int round) {
   c.model.feed_forward = 80;
   c.model.classes = 5;
   c.model.exits = {0, 2};
+  if (seed % 5 == 4) {  // a model of texts
+    c.input.vocabulary =
+        Vocabulary({"[PAD]", "[UNK]", "[CLS]", "[SEP]", "é", "##字", "", "#"}, seed % 2 == 0, "");
+    c.model.vocabulary = c.input.vocabulary->size();
+    c.model.max_length = 7;
+  } else {
+    c.input.normalization = {{0.25F, 0.5F}, {0.1F, 0.2F}};
+  }
   c.model.validate();
-  c.input.normalization = {{0.25F, 0.5F}, {0.1F, 0.2F}};
   const SegmentTable table(c.model);
   for (const Segment& segment : table) {
     std::vector<float> values(static_cast<std::size_t>(segment.numel));
@@ -206,9 +213,10 @@ std::string bytes_of(const Checkpoint& c) {
            c.identity.options.size());
   for (const auto& [name, value] : c.identity.options) sink.put(name, value);
   const ModelOptions& m = c.model;
-  sink.put(m.image_height, m.image_width, m.channels, m.patch, m.dim, m.blocks, m.heads, m.feed_forward,
-           m.classes, m.exits);
+  sink.put(m.image_height, m.image_width, m.channels, m.patch, m.vocabulary, m.max_length, m.dim, m.blocks,
+           m.heads, m.feed_forward, m.classes, m.exits);
   sink.put(c.input.normalization.mean, c.input.normalization.deviation, c.values, c.segments, c.clients);
+  if (c.input.vocabulary) sink.put(c.input.vocabulary->to_text(), c.input.vocabulary->lower_case());
   sink.put(c.history.rounds, c.history.evaluations, c.history.clients);
   const RunState& s = c.state;
   sink.put(s.round, s.time_s, s.seed, s.open_since_s, s.pending, s.in_flight, s.next_start_s, s.open_updates,

@@ -76,6 +76,10 @@ BOOST_AUTO_TEST_CASE(values_out_of_range) {
          {{"train", "--patch", "0"}, {"--patch cannot be '0'"}},
          {{"train", "--budgets", ","}, {"--budgets cannot be ','", "at least one budget"}},
          {{"plan", "--image", "32x32"}, {"--image cannot be '32x32'", "32x32x3"}},
+         {{"plan", "--text", "128"}, {"--text cannot be '128'", "128x30522"}},
+         {{"plan", "--text", "1x500"}, {"--text cannot be '1x500'"}},
+         {{"train", "--dataset", "glue", "--data-dir", "d", "--max-length", "1"},
+          {"--max-length cannot be '1'", "from 2 to"}},
          {{"plan", "--image", "32xx3"}, {"--image cannot be '32xx3'"}},
          {{"train", "--frozen-blocks", "6"}, {"--frozen-blocks cannot be 6", "6 blocks", "at most 5"}},
          {{"train", "--warmup-rounds", "11"}, {"--warmup-rounds cannot be 11", "10 rounds"}},
@@ -117,6 +121,15 @@ BOOST_AUTO_TEST_CASE(contradictions) {
           {"--distillation-ramp", "--distillation \"none\""}},
          {{"train", "--masked-logits", "--logit-adjustment", "1"},
           {"--logit-adjustment", "--masked-logits true", "missing classes"}},
+         {{"train", "--max-length", "64"}, {"--max-length", "--dataset \"synthetic\"", "images, not texts"}},
+         {{"train", "--cased"}, {"--cased", "images, not texts"}},
+         {{"train", "--dataset", "glue", "--data-dir", "d", "--vocabulary", "v", "--vocabulary-size", "99"},
+          {"--vocabulary-size", "--vocabulary names a file"}},
+         {{"train", "--dataset", "glue", "--data-dir", "d", "--flip"}, {"--flip", "--dataset \"glue\""}},
+         {{"train", "--dataset", "sst-2", "--data-dir", "d", "--patch", "4"}, {"--patch", "no patches"}},
+         {{"train", "--dataset", "sst-2"}, {"--data-dir is missing", "--dataset sst-2"}},
+         {{"train", "--model", "bert-base"}, {"--model bert-base", "--dataset synthetic", "holds images"}},
+         {{"plan", "--image", "8x8x1", "--text", "64x1000"}, {"--image", "--text", "contradict"}},
          {{"plan", "--fleet", "a", "--budgets", "1"}, {"--fleet", "--budgets", "contradict"}}});
   BOOST_TEST(refusal({"train", "--policy", "async", "--min-updates", "1"}).empty());
 }

@@ -65,6 +65,39 @@ BOOST_AUTO_TEST_CASE(the_reference_gradient_is_what_autograd_finds) {
       torch::allclose(parts::attention_reference_backward(qkv.detach(), d_context), qkv.grad(), 1e-9, 1e-12));
 }
 
+BOOST_AUTO_TEST_CASE(attention_leaves_out_padding) {
+  torch::manual_seed(4);
+  const std::int64_t T = 37, h = 3, d = 12;
+  const torch::Tensor lengths = torch::tensor({T, std::int64_t{2}, std::int64_t{20}, std::int64_t{1}});
+  const auto B = lengths.size(0);
+  const torch::Tensor qkv = torch::randn({B, T, h, 3, d});
+  const torch::Tensor tokens = torch::arange(T).unsqueeze(0) < lengths.unsqueeze(1);  // (B, T)
+  for (const std::int64_t queries : {T, std::int64_t{1}}) {
+    const torch::Tensor asked = tokens.narrow(1, 0, queries).view({B, queries, 1, 1});
+    const torch::Tensor d_context = torch::randn({B, queries, h, d}) * asked;
+    torch::Tensor context = torch::full({B, queries, h, d}, NAN), d_qkv = torch::full_like(qkv, NAN);
+    const cpu::AttentionShape shape{T, queries, h, d};
+    cpu::attention_forward(shape, B, lengths.data_ptr<std::int64_t>(), qkv.data_ptr<float>(),
+                           context.data_ptr<float>());
+    cpu::attention_backward(shape, B, lengths.data_ptr<std::int64_t>(), qkv.data_ptr<float>(),
+                            d_context.data_ptr<float>(), d_qkv.data_ptr<float>());
+    BOOST_TEST(relative_difference(context, parts::attention_reference(qkv, queries, lengths) * asked) <
+               2e-6);
+    BOOST_TEST(relative_difference(d_qkv, parts::attention_reference_backward(qkv, d_context, lengths)) <
+               4e-6);
+  }
+}
+
+BOOST_AUTO_TEST_CASE(the_reference_with_lengths_is_that_of_each_text_alone) {
+  torch::manual_seed(5);
+  const torch::Tensor lengths = torch::tensor({std::int64_t{3}, std::int64_t{9}});
+  const torch::Tensor qkv = torch::randn({2, 9, 2, 3, 5});
+  const torch::Tensor both = parts::attention_reference(qkv, 9, lengths);
+  const torch::Tensor alone = parts::attention_reference(qkv.narrow(0, 0, 1).narrow(1, 0, 3), 3);
+  BOOST_TEST(torch::allclose(both.narrow(0, 0, 1).narrow(1, 0, 3), alone, 1e-5, 1e-6));
+  BOOST_TEST(torch::allclose(both[1], parts::attention_reference(qkv.narrow(0, 1, 1), 9)[0], 1e-5, 1e-6));
+}
+
 BOOST_AUTO_TEST_CASE(attention_survives_large_scores) {
   for_each_kernel_set([](const cpu::Kernels& k) {
     const cpu::AttentionShape shape{10, 10, 1, 4};

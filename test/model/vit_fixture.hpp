@@ -26,6 +26,26 @@ inline ModelOptions small_model(int blocks = 3) {
   return options;
 }
 
+inline ModelOptions small_text_model(int blocks = 3) {
+  ModelOptions options = small_model(blocks);
+  options.vocabulary = 30;
+  options.max_length = 12;
+  options.validate();
+  return options;
+}
+
+/// Texts of the given lengths in a batch `width` wide: any ids, then padding.
+inline torch::Tensor texts_for(const ModelOptions& o, const std::vector<std::int64_t>& lengths,
+                               std::int64_t width, std::uint64_t seed = 3) {
+  torch::manual_seed(seed);
+  torch::Tensor ids = torch::full({static_cast<std::int64_t>(lengths.size()), width}, -1, torch::kInt32);
+  for (std::size_t b = 0; b < lengths.size(); ++b) {
+    ids[static_cast<std::int64_t>(b)].narrow(0, 0, lengths[b]) =
+        torch::randint(0, o.vocabulary, {lengths[b]}, torch::kInt32);
+  }
+  return ids;
+}
+
 /// Any non-empty subset of {0 .. total-1}.
 inline UnitSet random_units(Rng& rng, std::int64_t total) {
   std::vector<std::int32_t> kept;

@@ -1,4 +1,5 @@
-// The full model against numbers from an independent PyTorch implementation (golden/make_golden.py).
+// The full model against numbers from an independent PyTorch implementation (golden/make_golden.py for
+// images, golden/make_golden_text.py for texts).
 #include <boost/test/unit_test.hpp>
 #include <cmath>
 #include <fstream>
@@ -12,17 +13,22 @@ namespace {
 
 constexpr double kTolerance = 1e-5;  // of the largest value compared
 
-nlohmann::json golden() {
-  std::ifstream file(std::string(COS2P_SOURCE_DIR) + "/test/model/golden/golden.json");
-  BOOST_REQUIRE_MESSAGE(file.good(), "golden.json cannot be read");
+nlohmann::json golden(const std::string& name) {
+  std::ifstream file(std::string(COS2P_SOURCE_DIR) + "/test/model/golden/" + name);
+  BOOST_REQUIRE_MESSAGE(file.good(), name << " cannot be read");
   return nlohmann::json::parse(file);
 }
 
 ModelOptions model_of(const nlohmann::json& m) {
   ModelOptions options;
-  options.image_height = options.image_width = m["image"];
-  options.channels = m["channels"];
-  options.patch = m["patch"];
+  if (m.contains("vocabulary")) {
+    options.vocabulary = m["vocabulary"];
+    options.max_length = m["max_length"];
+  } else {
+    options.image_height = options.image_width = m["image"];
+    options.channels = m["channels"];
+    options.patch = m["patch"];
+  }
   options.dim = m["dim"];
   options.blocks = m["blocks"];
   options.heads = m["heads"];
@@ -48,16 +54,20 @@ torch::Tensor golden_images(const ModelOptions& o, std::int64_t batch) {
       .to(torch::kFloat32);
 }
 
-}  // namespace
+torch::Tensor golden_texts(const nlohmann::json& m) {
+  const auto rows = m["ids"].get<std::vector<std::vector<std::int32_t>>>();
+  std::vector<torch::Tensor> texts;
+  for (const auto& row : rows) texts.push_back(torch::tensor(row, torch::kInt32));
+  return torch::stack(texts);
+}
 
-BOOST_AUTO_TEST_CASE(full_model_equals_the_reference) {
-  const nlohmann::json expected = golden();
+void check_against(const nlohmann::json& expected, const torch::Tensor& input) {
   const SegmentTable table(model_of(expected["model"]));
   BOOST_TEST(expected["epsilon"].get<double>() == 1e-6);
   for (const bool training : {false, true}) {  // with all units kept, both are the full model
     const Vit vit(table, VitShape::full(table.options()), torch::kCPU);
     fill(vit);
-    const auto logits = vit.forward(golden_images(table.options(), expected["model"]["batch"]), training);
+    const auto logits = vit.forward(input, training);
     const auto labels = torch::tensor(expected["labels"].get<std::vector<std::int64_t>>());
     BOOST_REQUIRE(logits.size() == expected["logits"].size());
     torch::Tensor loss = torch::zeros({});
@@ -96,4 +106,16 @@ BOOST_AUTO_TEST_CASE(full_model_equals_the_reference) {
       }
     }
   }
+}
+
+}  // namespace
+
+BOOST_AUTO_TEST_CASE(a_model_of_images_equals_the_reference) {
+  const nlohmann::json expected = golden("golden.json");
+  check_against(expected, golden_images(model_of(expected["model"]), expected["model"]["batch"]));
+}
+
+BOOST_AUTO_TEST_CASE(a_model_of_texts_equals_the_reference) {
+  const nlohmann::json expected = golden("golden_text.json");
+  check_against(expected, golden_texts(expected["model"]));
 }

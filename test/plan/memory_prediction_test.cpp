@@ -15,8 +15,8 @@ namespace {
 struct Case {
   std::string name;
   std::string preset;
-  int image, channels, patch;
-  Assignment assignment;  // 0 heads or neurons: all
+  int image, channels, patch;  // of texts: longest, vocabulary, 0
+  Assignment assignment;       // 0 heads or neurons: all
   TrainingShape training;
 };
 
@@ -45,13 +45,15 @@ std::int64_t measured_peak(const SegmentTable& table, const Assignment& a, const
   const Vit vit(table, shape, torch::kCPU);
   for (SegmentId id : vit.segments()) vit.flat(id).normal_(0.0, 0.02);
   const auto optimizer = optimizer_for(vit, training);
-  const torch::Tensor images = torch::randn({training.batch_size, m.channels, m.image_height, m.image_width});
+  const torch::Tensor input =
+      m.reads_texts() ? torch::randint(0, m.vocabulary, {training.batch_size, m.max_length}, torch::kInt32)
+                      : torch::randn({training.batch_size, m.channels, m.image_height, m.image_width});
   const torch::Tensor labels = torch::randint(0, m.classes, {training.batch_size});
   for (int step = 0; step < 2; ++step) {  // the optimizer makes its state in the first
     tensor_memory::reset_peak();
     for (torch::Tensor& p : vit.parameters()) p.mutable_grad() = torch::Tensor();
     torch::Tensor loss;
-    for (const torch::Tensor& logits : vit.forward(images, true)) {
+    for (const torch::Tensor& logits : vit.forward(input, true)) {
       const torch::Tensor part = torch::nn::functional::cross_entropy(logits, labels);
       loss = loss.defined() ? loss + part : part;
     }
@@ -92,13 +94,34 @@ BOOST_AUTO_TEST_CASE(prediction_is_within_a_fifth_of_the_measurement) {
        {6, 5, 0, 0},
        {48, OptimizerKind::sgd, true}},
       {"base, a quarter of depth and width", "base", 32, 3, 4, {3, 0, 3, 768}, sgd},
+      {"texts, micro, full, batch 64", "micro", 64, 8192, 0, {6, 0, 0, 0}, {64, OptimizerKind::sgd, true}},
+      {"texts, micro, AdamW, batch 4: the vocabulary dominates",
+       "micro",
+       32,
+       30522,
+       0,
+       {3, 0, 2, 64},
+       {4, OptimizerKind::adamw, true}},
+      {"texts, tiny, half of the blocks frozen", "tiny", 128, 8192, 0, {6, 3, 0, 0}, sgd},
+      {"texts, bert-base, two blocks of a third",
+       "bert-base",
+       128,
+       30522,
+       0,
+       {2, 0, 4, 1024},
+       {8, OptimizerKind::sgd, true}},
       {"base, patches of 16, one block", "base", 224, 3, 16, {1, 0, 6, 1536}, {4, OptimizerKind::sgd, true}},
   };
   for (const Case& c : cases) {
     ModelOptions options = model_preset(c.preset);
-    options.image_height = options.image_width = c.image;
-    options.channels = c.channels;
-    options.patch = c.patch;
+    if (c.patch == 0) {
+      options.max_length = c.image;
+      options.vocabulary = c.channels;
+    } else {
+      options.image_height = options.image_width = c.image;
+      options.channels = c.channels;
+      options.patch = c.patch;
+    }
     options.validate();
     const SegmentTable table(options);
     Assignment a = c.assignment;

@@ -40,9 +40,9 @@ class Block(nn.Module):
         self.fc1, self.fc2 = nn.Linear(D, FF), nn.Linear(FF, D)
         self.exit_norm, self.exit = nn.LayerNorm(D, eps=EPSILON), nn.Linear(D, K)
 
-    def forward(self, x):
+    def forward(self, x, padding=None):
         y = self.norm1(x)
-        x = x + self.attention(y, y, y, need_weights=False)[0]
+        x = x + self.attention(y, y, y, key_padding_mask=padding, need_weights=False)[0]
         x = x + self.fc2(F.gelu(self.fc1(self.norm2(x))))
         return x, self.exit(self.exit_norm(x[:, 0]))
 
@@ -93,6 +93,10 @@ def segments(model):
         ("patch.bias", (D,), model.patch.bias, same, same),
         ("class_token", (D,), model.class_token, same, same),
         ("position", (TOKENS, D), model.position, same, same)]
+    yield from block_segments(model)
+
+
+def block_segments(model):
     for number, b in enumerate(model.blocks):
         a = b.attention
         yield f"block_{number:02}/attention", [
@@ -131,29 +135,33 @@ def sample_indices(count):
     return [(count * i) // 4 for i in range(4)] + [count - 1]
 
 
-def main():
-    model = Reference().double()
-    for number, (_, tensors) in enumerate(segments(model)):
+def write_golden(path, description, model, named_segments, batch):
+    """Loads the formula's values, runs the model on the batch and writes logits, loss and gradients."""
+    for number, (_, tensors) in enumerate(named_segments(model)):
         load_segment(number, tensors)
-    shape = (MODEL["batch"], MODEL["channels"], MODEL["image"], MODEL["image"])
-    images = image_values(math.prod(shape)).reshape(shape)
-    labels = torch.arange(MODEL["batch"]) * 2 % K
-    logits = model(images)
+    labels = torch.arange(len(batch)) * 2 % K
+    logits = model(batch)
     # Different weights per exit, so that a mix-up of exits shows.
     loss = sum((1.0 + 0.5 * i) * F.cross_entropy(l, labels) for i, l in enumerate(logits))
     loss.backward()
     gradients = []
-    for name, tensors in segments(model):
+    for name, tensors in named_segments(model):
         for tensor, stored, parameter, _, to_stored in tensors:
             flat = to_stored(parameter.grad).reshape(-1)
             assert flat.numel() == math.prod(stored)
             gradients.append(dict(segment=name, tensor=tensor, shape=stored, norm=flat.norm().item(),
                                   samples=[[i, flat[i].item()] for i in sample_indices(flat.numel())]))
-    golden = dict(model=MODEL, epsilon=EPSILON, torch=torch.__version__, labels=labels.tolist(),
+    golden = dict(model=description, epsilon=EPSILON, torch=torch.__version__, labels=labels.tolist(),
                   logits=[l.tolist() for l in logits], loss=loss.item(), gradients=gradients)
-    with open(sys.argv[1], "w", encoding="ascii") as file:
+    with open(path, "w", encoding="ascii") as file:
         json.dump(golden, file, indent=1)
         file.write("\n")
+
+
+def main():
+    shape = (MODEL["batch"], MODEL["channels"], MODEL["image"], MODEL["image"])
+    images = image_values(math.prod(shape)).reshape(shape)
+    write_golden(sys.argv[1], MODEL, Reference().double(), segments, images)
 
 
 if __name__ == "__main__":
