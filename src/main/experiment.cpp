@@ -126,9 +126,8 @@ std::unique_ptr<Samples> load_test_samples(const DatasetOptions& options, const 
   const auto check = [&](bool fits, const std::string& found) {
     if (fits) return;
     fail(ExitCode::checkpoint,
-         "{} does not fit --dataset {} (its model takes {}, {} classes; the data has {}), give the data set "
-         "it "
-         "was trained on",
+         "{} does not fit --dataset {} (its model takes {} and knows {} classes; the data has {}), give the "
+         "data set it was trained on",
          checkpoint, to_string(options.kind), describe_input(model), model.classes, found);
   };
   const bool texts = holds_texts(options.kind);

@@ -38,10 +38,11 @@ TrainingShape training_shape(const RunOptions& options);
 /// is wrong.
 Experiment make_experiment(const RunOptions& options, int workers,
                            const std::optional<Vocabulary>& vocabulary = std::nullopt);
-/// What the test part of a data set is, for a model whose samples were encoded like this; and what its
-/// samples look like in words.
+/// The test part of a data set, for a checkpoint's model and encoding. Throws Error(checkpoint) where they do
+/// not fit each other.
 std::unique_ptr<Samples> load_test_samples(const DatasetOptions& options, const InputEncoding& input,
                                            const ModelOptions& model, const std::string& checkpoint);
+/// "texts of up to 64 word pieces out of 8192".
 std::string describe_input(const ModelOptions& model);
 
 /// What the server knows of each client at the start.

@@ -48,10 +48,13 @@ Experiment make_shared_experiment(const RunOptions& options, int workers, bool i
   if (is_server) {
     Experiment e = make_experiment(options, workers, resumed ? resumed->input.vocabulary : std::nullopt);
     broadcast(e.input.vocabulary->to_text());
+    broadcast(e.input.vocabulary->lower_case() ? "uncased" : "cased");
     return e;
   }
-  return make_experiment(
-      options, workers, Vocabulary::from_text(broadcast(""), !options.text.cased, "the server's vocabulary"));
+  const std::string text = broadcast("");
+  const bool lower_case = broadcast("") == "uncased";
+  return make_experiment(options, workers,
+                         Vocabulary::from_text(text, lower_case, "the server's vocabulary"));
 }
 
 std::vector<int> gather_process_ids(int ranks) {
