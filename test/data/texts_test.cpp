@@ -1,4 +1,6 @@
 // CSV as AG News has it and TSV as GLUE has it: what is read, and in which words the rest is refused.
+#include <spdlog/spdlog.h>
+
 #include "cos2p/data/samples.hpp"
 #include "cos2p/support/random.hpp"
 #include "data/data_test_files.hpp"
@@ -186,13 +188,14 @@ BOOST_AUTO_TEST_CASE(texts_can_be_limited) {
 }
 
 BOOST_AUTO_TEST_CASE(damaged_text_files_never_crash) {
+  spdlog::set_level(spdlog::level::warn);  // not a line for each of hundreds of files
   const CsvSet csv("\"1\",\"a \"\"b\"\"\",\"c\nd\"\n\"2\",\"e, f\",\"g\"\n", kGoodCsv);
   const GlueSet tsv(kGoodTsv, kGoodTsv);
   Rng rng(5);
   int loaded = 0, refused = 0;
   const auto attempt = [&](const std::string& path, const auto& load) {
     const Bytes good = read_file(path);
-    for (int i = 0; i < 1500; ++i) {
+    for (int i = 0; i < 300; ++i) {
       Bytes bytes = good;
       for (std::uint64_t changes = 1 + rng.below(3); changes > 0; --changes) {
         static constexpr std::uint8_t kBytes[] = {'"', ',', '\n', '\r', '\t', '1', 'x', 0, 0xff, 0xc3};
@@ -215,8 +218,8 @@ BOOST_AUTO_TEST_CASE(damaged_text_files_never_crash) {
   };
   attempt(csv.dir / "train.csv", [&] { return csv.load(); });
   attempt(tsv.dir / "train.tsv", [&] { return tsv.load(); });
-  BOOST_TEST(loaded > 100);
-  BOOST_TEST(refused > 100);
+  BOOST_TEST(loaded > 50);
+  BOOST_TEST(refused > 50);
 }
 
 BOOST_AUTO_TEST_CASE(samples_of_texts_are_padded_to_the_longest) {
