@@ -277,7 +277,8 @@ struct Attention : torch::autograd::Function<Attention> {
   static Tensor forward(AutogradContext* context, const Tensor& x, const Tensor& norm_weight,
                         const Tensor& norm_bias, const Tensor& qkv_weight, const Tensor& qkv_bias,
                         const Tensor& out_weight, const Tensor& out_bias, double scale, bool class_token_only,
-                        const Tensor& lengths) {
+                        const c10::optional<Tensor>& lengths_or_none) {
+    const Tensor lengths = lengths_or_none.value_or(Tensor());
     AttentionSaved saved;
     const AttentionTensors w{norm_weight, norm_bias, qkv_weight, qkv_bias, out_weight, out_bias};
     Tensor y = attend_forward(x, w, scale, class_token_only, lengths, true, saved);
@@ -466,7 +467,7 @@ torch::Tensor attend(const torch::Tensor& x, const AttentionTensors& w, double s
     return attend_forward(x, w, scale, class_token_only, lengths, false, unused);
   }
   return Attention::apply(x, w.norm_weight, w.norm_bias, w.qkv_weight, w.qkv_bias, w.out_weight, w.out_bias,
-                          scale, class_token_only, lengths);
+                          scale, class_token_only, c10::optional<Tensor>(lengths));
 }
 
 FeedForwardResult feed_forward(const torch::Tensor& x, const FeedForwardTensors& w, double scale,
