@@ -50,13 +50,6 @@ std::unique_ptr<torch::optim::Optimizer> make_optimizer(const LocalTrainingOptio
       torch::optim::SGDOptions(rate).momentum(local.momentum).weight_decay(local.weight_decay));
 }
 
-std::vector<std::int64_t> class_counts(const LabelledSet& set, const std::vector<std::int64_t>& samples) {
-  std::vector<std::int64_t> counts(static_cast<std::size_t>(set.classes), 0);
-  for (std::int64_t sample : samples)
-    ++counts[static_cast<std::size_t>(set.labels[static_cast<std::size_t>(sample)])];
-  return counts;
-}
-
 /// Exits of frozen blocks do not learn.
 std::vector<torch::Tensor> trained_exits(std::vector<torch::Tensor> logits) {
   const auto frozen = [](const torch::Tensor& exit) { return !exit.requires_grad(); };
@@ -65,6 +58,13 @@ std::vector<torch::Tensor> trained_exits(std::vector<torch::Tensor> logits) {
 }
 
 }  // namespace
+
+std::vector<std::int64_t> class_counts(const LabelledSet& set, const std::vector<std::int64_t>& samples) {
+  std::vector<std::int64_t> counts(static_cast<std::size_t>(set.classes), 0);
+  for (std::int64_t sample : samples)
+    ++counts[static_cast<std::size_t>(set.labels[static_cast<std::size_t>(sample)])];
+  return counts;
+}
 
 bool LocalSteps::run(const LocalTrainer::KeepGoing& keep_going, RoundReport& report) const {
   const LocalTrainingOptions& local = setup.local;

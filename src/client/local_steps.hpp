@@ -7,6 +7,9 @@
 
 namespace cos2p {
 
+/// How many of the samples there are of each class.
+std::vector<std::int64_t> class_counts(const LabelledSet& set, const std::vector<std::int64_t>& samples);
+
 /// What one local round's optimizer steps work with.
 struct LocalSteps {
   const LocalTrainer::Setup& setup;

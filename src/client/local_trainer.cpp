@@ -14,6 +14,7 @@
 #include "cos2p/support/memory.hpp"
 #include "cos2p/support/narrow.hpp"
 #include "local_steps.hpp"
+#include "unit_choice.hpp"
 
 namespace cos2p {
 namespace {
@@ -37,13 +38,14 @@ bool same_units(const UnitChoice& a, const UnitChoice& b) {
 struct LocalTrainer::State {
   Setup setup;
   torch::Device device;
-  std::map<int, UnitChoice> units;
+  UnitChooser units;
   Resident resident;
   std::vector<float> full, kept;  ///< one segment as pulled, and its kept part; reused
 
   explicit State(Setup s)
       : setup(std::move(s)),
         device(choose_device(setup.device, setup.local_rank)),
+        units(setup, device),
         full(static_cast<std::size_t>(setup.table->largest_segment())) {}
 
   std::int64_t resident_bytes() const {
@@ -56,8 +58,7 @@ struct LocalTrainer::State {
   Span<float> scratch(const Segment& segment) {
     return {full.data(), static_cast<std::size_t>(segment.numel)};
   }
-  void choose_units(WorkerChannel& channel, const ClientTask& task, int index);
-  void prepare(WorkerChannel& channel, const ClientTask& task, int index);
+  void prepare(WorkerChannel& channel, const ClientTask& task);
   LocalRound hand_over(const ClientTask& task, int index, const RoundReport& report);
 };
 
@@ -68,11 +69,11 @@ LocalTrainer::LocalTrainer(Setup setup) : state_(std::make_unique<State>(std::mo
 LocalTrainer::~LocalTrainer() = default;
 
 const std::map<int, UnitChoice>& LocalTrainer::units() const {
-  return state_->units;
+  return state_->units.all();
 }
 
 void LocalTrainer::set_units(ClientId client, UnitChoice choice) {
-  state_->units[client.value()] = std::move(choice);
+  state_->units.set(client.value(), std::move(choice));
 }
 
 std::string LocalTrainer::device_name() const {
@@ -86,31 +87,9 @@ int LocalTrainer::steps_per_round(std::int64_t samples) const {
                          local.local_epochs * static_cast<double>(samples) / local.batch_size - 1e-9))));
 }
 
-/// Width by magnitude: for each kept block, the units whose values in the present global model are largest.
-void LocalTrainer::State::choose_units(WorkerChannel& channel, const ClientTask& task, int index) {
-  const Assignment& a = task.assignment;
-  auto found = units.find(task.client);
-  const bool known = found != units.end() && static_cast<int>(found->second.heads.size()) == a.kept_blocks;
-  const bool due = setup.local.reselect_every > 0 && index % setup.local.reselect_every == 0;
-  if (known && !due) return;
-  UnitChoice choice;
-  const auto choose = [&](SegmentId id, int count) {
-    const Segment& segment = (*setup.table)[id];
-    if (count >= segment.units) return UnitSet::all(segment.units);
-    channel.read_segment(id, scratch(segment));
-    return units_by_magnitude(segment, scratch(segment), count);
-  };
-  for (int block = 0; block < a.kept_blocks; ++block) {
-    choice.heads.push_back(choose(setup.table->attention(block), a.heads));
-    choice.neurons.push_back(choose(setup.table->feed_forward(block), a.neurons));
-  }
-  units[task.client] = std::move(choice);
-}
-
 /// Brings the client's submodel to the server's present values.
-void LocalTrainer::State::prepare(WorkerChannel& channel, const ClientTask& task, int index) {
-  choose_units(channel, task, index);
-  const UnitChoice& choice = units.at(task.client);
+void LocalTrainer::State::prepare(WorkerChannel& channel, const ClientTask& task) {
+  const UnitChoice& choice = units.of(task.client);
   if (resident.client != task.client || !(resident.assignment == task.assignment) ||
       !same_units(resident.units, choice)) {
     resident = Resident{};  // frees the old model before the new one is made
@@ -182,9 +161,15 @@ std::optional<LocalRound> LocalTrainer::run(WorkerChannel& channel, const Client
   // Tensors of others in this process (a server that evaluates, in-process) are not this client's.
   const std::int64_t others = tensor_memory::current() - state_->resident_bytes();
   tensor_memory::reset_peak();
+  double choice_flops = 0;
+  if (state_->units.due(task, index)) {
+    // A mask phase needs the memory that the last model holds.
+    if (needs_data(state_->setup.width.rule)) state_->resident = Resident{};
+    choice_flops = state_->units.choose(channel, task, index, report);
+  }
   {
     const ScopedTimer timer(report.transfer_s);
-    state_->prepare(channel, task, index);
+    state_->prepare(channel, task);
   }
   report.bytes_pulled = channel.stats().bytes_pulled - pulled;
   report.steps = steps_per_round(
@@ -197,7 +182,9 @@ std::optional<LocalRound> LocalTrainer::run(WorkerChannel& channel, const Client
   }
   report.peak_memory = tensor_memory::peak() - others;
   report.peak_resident = narrow<std::int64_t>(peak_resident_bytes());
-  return state_->hand_over(task, index, report);
+  LocalRound round = state_->hand_over(task, index, report);
+  round.choice_flops = choice_flops;
+  return round;
 }
 
 void LocalRound::own_values() {

@@ -130,6 +130,14 @@ const std::vector<ScheduleKind>& all_values<ScheduleKind>() {
 }
 
 template <>
+const std::vector<WidthRule>& all_values<WidthRule>() {
+  static const std::vector<WidthRule> values{
+      WidthRule::magnitude, WidthRule::prefix,           WidthRule::rolling,      WidthRule::random,
+      WidthRule::taylor,    WidthRule::straight_through, WidthRule::hard_concrete};
+  return values;
+}
+
+template <>
 const std::vector<ExitLossKind>& all_values<ExitLossKind>() {
   static const std::vector<ExitLossKind> values{ExitLossKind::all, ExitLossKind::sum, ExitLossKind::deepest,
                                                 ExitLossKind::rising};

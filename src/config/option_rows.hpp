@@ -13,6 +13,7 @@ void add_method(Table& t);
 void add_fleet(Table& t);
 void add_policy(Table& t);
 void add_local_training(Table& t);
+void add_width(Table& t);
 void add_objective(Table& t);
 void add_run(Table& t);
 

@@ -79,8 +79,6 @@ void add_local_training(Table& t) {
          "largest norm of all gradients together; 0 = no limit");
   t.flag("scale-kept-units", AT(local.scale_kept_units),
          "scale a part's output by all/kept units while training");
-  t.whole("reselect-every", AT(local.reselect_every), 0, kMany,
-          "local rounds after which a client chooses its units anew; 0 = never");
 }
 
 }  // namespace cos2p::config

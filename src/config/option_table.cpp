@@ -17,6 +17,7 @@ std::vector<OptionSpec> make_table() {
   add_fleet(table);
   add_policy(table);
   add_local_training(table);
+  add_width(table);
   add_objective(table);
   add_run(table);
   const RunOptions defaults;

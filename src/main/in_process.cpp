@@ -186,7 +186,8 @@ class SimulatedFleet {
     const DeviceProfile& device = experiment_.fleet.budgets[i].device;
     // Times of the simulated device, in place of this machine's.
     RoundReport& report = round->report;
-    report.compute_s = cost.step_flops * static_cast<double>(report.steps) / device.flops;
+    report.compute_s =
+        (cost.step_flops * static_cast<double>(report.steps) + round->choice_flops) / device.flops;
     report.peak_resident = 0;  // all clients share this process
     report.transfer_s = static_cast<double>(report.bytes_pulled + cost.push_bytes) / device.link;
     report.waiting_s = idle_since_s_[i] >= 0 ? now_s_ - idle_since_s_[i] : 0;
@@ -245,7 +246,7 @@ int run_train_in_process(const CommandLine& given) {
   core.set_workers(experiment.clients);
   if (resumed) core.restore(*resumed);
   LocalTrainer trainer({experiment.table.get(), experiment.train.get(), &experiment.partition, options.local,
-                        options.seed, options.device, 0});
+                        options.width, options.seed, options.device, 0});
   SimulatedFleet fleet(experiment, store, core, pool, trainer);
   if (resumed) fleet.restore(*resumed);
   Evaluator evaluator(*experiment.table, *experiment.test, options.device, options.evaluation_batch);

@@ -160,8 +160,8 @@ int work(MpiRuntime& mpi, const Experiment& e) {
   const int workers = mpi.size() - 1;
   RmaWorkerFabric fabric(mpi, *e.table, e.options.ring, (e.clients + workers - 1) / workers,
                          [] { std::this_thread::sleep_for(std::chrono::microseconds(100)); });
-  LocalTrainer trainer({e.table.get(), e.train.get(), &e.partition, e.options.local, e.options.seed,
-                        e.options.device, mpi.launch().local_rank});
+  LocalTrainer trainer({e.table.get(), e.train.get(), &e.partition, e.options.local, e.options.width,
+                        e.options.seed, e.options.device, mpi.launch().local_rank});
   WorkerLoopOptions loop;
   loop.stop_requested = stop_requested;
   const WorkerEnd end = run_worker(fabric.channel(), trainer, loop);

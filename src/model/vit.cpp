@@ -121,7 +121,7 @@ Tensor Vit::embed(const Tensor& input) const {
                       options.patch);
 }
 
-std::vector<Tensor> Vit::forward(const Tensor& input, bool training) const {
+std::vector<Tensor> Vit::forward(const Tensor& input, bool training, const VitGates* gates) const {
   const bool gradients = at::GradMode::is_enabled();
   std::vector<Tensor> logits;
   Tensor x, lengths;  // (B, T, D), and of texts (B) on the CPU
@@ -131,29 +131,34 @@ std::vector<Tensor> Vit::forward(const Tensor& input, bool training) const {
     x = embed(input);
   }
   for (int block = 0; block < shape_.kept_blocks; ++block) {
-    const at::AutoGradMode mode(gradients && block >= shape_.frozen_blocks);
-    x = run_block(block, std::move(x), training, lengths, logits);
+    const at::AutoGradMode mode(gradients && (gates != nullptr || block >= shape_.frozen_blocks));
+    x = run_block(block, std::move(x), training, lengths, gates, logits);
   }
   return logits;
 }
 
 // x (B, T, D) -> (B, T, D), or (B, D) from the deepest block; appends the logits of the block's exit.
-Tensor Vit::run_block(int block, Tensor x, bool training, const Tensor& lengths,
+Tensor Vit::run_block(int block, Tensor x, bool training, const Tensor& lengths, const VitGates* gates,
                       std::vector<Tensor>& logits) const {
   const bool scaled = training && shape_.scale_kept_units;
   const bool deepest = block + 1 == shape_.kept_blocks;
   const SegmentId exit = table_.exit_head(block);
+  // A unit's output enters through its row of the output matrix, so that is where its gate stands.
+  const auto b = static_cast<std::size_t>(block);
   const auto& a = tensors_.at(table_.attention(block).value());
-  x = parts::attend(x,
-                    {a.at("norm.weight"), a.at("norm.bias"), a.at("qkv.weight"), a.at("qkv.bias"),
-                     a.at("out.weight"), a.at("out.bias")},
-                    kept_scale(units(table_.attention(block)), scaled), deepest, lengths);
+  const Tensor& heads_out = a.at("out.weight");
+  x = parts::attend(
+      x,
+      {a.at("norm.weight"), a.at("norm.bias"), a.at("qkv.weight"), a.at("qkv.bias"),
+       gates != nullptr ? heads_out * gates->heads[b].view({-1, 1, 1}) : heads_out, a.at("out.bias")},
+      kept_scale(units(table_.attention(block)), scaled), deepest, lengths);
   const auto& f = tensors_.at(table_.feed_forward(block).value());
-  parts::FeedForwardResult result =
-      parts::feed_forward(x,
-                          {f.at("norm.weight"), f.at("norm.bias"), f.at("fc1.weight"), f.at("fc1.bias"),
-                           f.at("fc2.weight"), f.at("fc2.bias")},
-                          kept_scale(units(table_.feed_forward(block)), scaled), exit.valid() && !deepest);
+  const Tensor& neurons_out = f.at("fc2.weight");
+  parts::FeedForwardResult result = parts::feed_forward(
+      x,
+      {f.at("norm.weight"), f.at("norm.bias"), f.at("fc1.weight"), f.at("fc1.bias"),
+       gates != nullptr ? neurons_out * gates->neurons[b].view({-1, 1}) : neurons_out, f.at("fc2.bias")},
+      kept_scale(units(table_.feed_forward(block)), scaled), exit.valid() && !deepest);
   if (exit.valid()) {
     const auto& head = tensors_.at(exit.value());
     const Tensor normed = at::layer_norm(deepest ? result.y : result.class_token, {table_.options().dim},

@@ -30,17 +30,20 @@ Norm normalise(const Tensor& x, const Tensor& weight, const Tensor& bias) {
 }
 
 // Gradients of a segment's tensors, summed over the pieces of a batch. The first piece overwrites, so nothing
-// is zeroed.
+// is zeroed. Where the gradient is not needed (a frozen tensor) nothing is computed.
 class Sum {
  public:
-  explicit Sum(const Tensor& like) : value_(at::empty_like(like)) {}
+  Sum(const Tensor& like, bool needed) : value_(needed ? at::empty_like(like) : Tensor()) {}
+  bool needed() const { return value_.defined(); }
   Tensor take() { return std::move(value_); }
   /// += alpha * left^T right, for left (R, m) and right (R, n)
   void add_product(const Tensor& left, const Tensor& right, double alpha) {
+    if (!needed()) return;
     value_.view({left.size(1), right.size(1)}).addmm_(left.t(), right, first_ ? 0.0 : 1.0, alpha);
     first_ = false;
   }
   void add(const Tensor& part) {
+    if (!needed()) return;
     if (first_) {
       value_.copy_(part.view(value_.sizes()));
     } else {
@@ -57,14 +60,18 @@ class Sum {
 // The gradient through a LayerNorm, piece by piece.
 class NormSum {
  public:
-  NormSum(const Tensor& weight, const Tensor& bias)
-      : weight_(weight), bias_(bias), d_weight_(weight), d_bias_(bias) {}
+  NormSum(const Tensor& weight, const Tensor& bias, bool needed)
+      : weight_(weight), bias_(bias), d_weight_(weight, needed), d_bias_(bias, needed) {}
+  bool needed() const { return d_weight_.needed(); }
   /// Returns the gradient of x, undefined unless `needs_x`.
   Tensor add(const Tensor& d_value, const Tensor& x, const Norm& norm, bool needs_x) {
-    auto [d_x, d_weight, d_bias] = at::native_layer_norm_backward(
-        d_value, x, {x.size(-1)}, norm.mean, norm.inverse_deviation, weight_, bias_, {needs_x, true, true});
-    d_weight_.add(d_weight);
-    d_bias_.add(d_bias);
+    auto [d_x, d_weight, d_bias] =
+        at::native_layer_norm_backward(d_value, x, {x.size(-1)}, norm.mean, norm.inverse_deviation, weight_,
+                                       bias_, {needs_x, needed(), needed()});
+    if (needed()) {
+      d_weight_.add(d_weight);
+      d_bias_.add(d_bias);
+    }
     return d_x;
   }
   Tensor take_weight() { return d_weight_.take(); }
@@ -298,8 +305,10 @@ struct Attention : torch::autograd::Function<Attention> {
     const auto h = qkv.size(2), d = qkv.size(4);
     const Tensor d_y = gradients[0].contiguous().view({B, queries, D});
     const Tensor out_weight_t = out_weight.view({h * d, D}).t(), qkv_matrix = qkv_weight.view({h * 3 * d, D});
-    Sum d_qkv_weight(qkv_weight), d_qkv_bias(saved[4]), d_out_weight(out_weight);
-    NormSum norm_sum(norm_weight, norm_bias);
+    const auto needs = [context](std::size_t input) { return context->needs_input_grad(input); };
+    NormSum norm_sum(norm_weight, norm_bias, needs(1));
+    Sum d_qkv_weight(qkv_weight, needs(3)), d_qkv_bias(saved[4], needs(4)),
+        d_out_weight(out_weight, needs(5));
     Tensor d_x = needs_x ? at::empty_like(x) : Tensor();
     const auto piece = images_per_piece(x);
     for (std::int64_t first = 0; first < B; first += piece) {
@@ -314,7 +323,8 @@ struct Attention : torch::autograd::Function<Attention> {
       const Tensor x_piece = x.narrow(0, first, images).view({images * T, D});
       const Norm norm = normalise(x_piece, norm_weight, norm_bias);
       d_qkv_weight.add_product(d_qkv, norm.value, 1.0);
-      d_qkv_bias.add(d_qkv.sum(0));
+      if (d_qkv_bias.needed()) d_qkv_bias.add(d_qkv.sum(0));
+      if (!needs_x && !norm_sum.needed()) continue;
       const Tensor d_piece = norm_sum.add(at::mm(d_qkv, qkv_matrix), x_piece, norm, needs_x);
       if (!needs_x) continue;
       Tensor target = d_x.narrow(0, first, images);
@@ -381,8 +391,10 @@ struct FeedForward : torch::autograd::Function<FeedForward> {
     const double scale = context->saved_data["scale"].toDouble();
     const bool needs_x = context->needs_input_grad(0);
     const Tensor d_y = output_gradient(saved[0], gradients).view(x.sizes());
-    Sum d_fc1_weight(fc1_weight), d_fc1_bias(saved[4]), d_fc2_weight(fc2_weight);
-    NormSum norm_sum(norm_weight, norm_bias);
+    const auto needs = [context](std::size_t input) { return context->needs_input_grad(input); };
+    NormSum norm_sum(norm_weight, norm_bias, needs(1));
+    Sum d_fc1_weight(fc1_weight, needs(3)), d_fc1_bias(saved[4], needs(4)),
+        d_fc2_weight(fc2_weight, needs(5));
     Tensor d_x = needs_x ? at::empty_like(x) : Tensor();
     const auto R = x.size(0), piece = rows_per_piece(x);
     for (std::int64_t first = 0; first < R; first += piece) {
@@ -392,7 +404,8 @@ struct FeedForward : torch::autograd::Function<FeedForward> {
       d_fc2_weight.add_product(gelu_backward(before.narrow(0, first, rows), d_before, scale), d_out, scale);
       const Norm norm = normalise(x_piece, norm_weight, norm_bias);
       d_fc1_weight.add_product(d_before, norm.value, 1.0);
-      d_fc1_bias.add(d_before.sum(0));
+      if (d_fc1_bias.needed()) d_fc1_bias.add(d_before.sum(0));
+      if (!needs_x && !norm_sum.needed()) continue;
       const Tensor d_piece = norm_sum.add(at::mm(d_before, fc1_weight), x_piece, norm, needs_x);
       if (!needs_x) continue;
       Tensor target = d_x.narrow(0, first, rows);

@@ -24,6 +24,9 @@ struct PartCost {
   std::int64_t backward_workspace =
       0;  // exists while the backward runs, gradients of input and output included
   double forward_flops = 0, backward_flops = 0;
+  // where only gates on the units are trained
+  std::int64_t gated = 0;  // output rows times gates, kept to the backward
+  double gate_backward_flops = 0;
 };
 
 /// The sizes that the formulas are made of.
@@ -80,6 +83,8 @@ PartCost attention_part(const Sizes& s, bool deepest, bool input_needs_gradient)
       product_flops(s.rows(), s.dim, 3 * width) + product_flops(asking_rows, width, s.dim);
   part.forward_flops = products + core;
   part.backward_flops = 2 * products + 2.5 * core;  // of the core: scores again, then four products
+  part.gated = width * s.dim;
+  part.gate_backward_flops = products + product_flops(asking_rows, width, s.dim) + 2.5 * core;
   return part;
 }
 
@@ -91,6 +96,8 @@ PartCost feed_forward_part(const Sizes& s, bool deepest) {
   part.backward_workspace = 2 * rows * s.dim + piece * (s.neurons + std::max(s.neurons, 3 * s.dim));
   part.forward_flops = 2 * product_flops(rows, s.dim, s.neurons);
   part.backward_flops = 2 * part.forward_flops;
+  part.gated = s.neurons * s.dim;
+  part.gate_backward_flops = 1.5 * part.forward_flops;  // not the gradient of fc1.weight
   return part;
 }
 
@@ -102,6 +109,7 @@ PartCost exit_part(const Sizes& s) {
   part.backward_workspace = s.batch * (2 * s.dim + 2 * s.classes);
   part.forward_flops = product_flops(s.batch, s.dim, s.classes);
   part.backward_flops = 2 * part.forward_flops;
+  part.gate_backward_flops = part.forward_flops;
   return part;
 }
 
@@ -168,10 +176,10 @@ std::int64_t optimizer_floats(const TrainingShape& training, std::int64_t traine
   return training.momentum ? trained : 0;
 }
 
-MemoryEstimate peak_memory(const std::vector<PartCost>& parts, std::int64_t batch_floats,
-                           const PlanCost& cost, const TrainingShape& training) {
+MemoryEstimate peak_memory(const std::vector<PartCost>& parts, std::int64_t batch, const PlanCost& cost,
+                           const TrainingShape& training) {
   Peak peak(cost.parameters, optimizer_floats(training, cost.trained_parameters));
-  std::int64_t saved = batch_floats, input = 0;
+  std::int64_t saved = batch, input = 0;
   for (const PartCost& part : parts) {
     // A frozen part keeps nothing, but what it reads is there while it works.
     if (part.trained) saved += part.saved;
@@ -187,11 +195,67 @@ MemoryEstimate peak_memory(const std::vector<PartCost>& parts, std::int64_t batc
     saved -= part->saved;
   }
   // The optimizer works tensor by tensor; AdamW makes two temporaries of one, weight decay makes one.
-  peak.visit(gradients, batch_floats, (training.optimizer == OptimizerKind::adamw ? 2 : 1) * largest);
+  peak.visit(gradients, batch, (training.optimizer == OptimizerKind::adamw ? 2 : 1) * largest);
   return peak.largest();
 }
 
+/// Of a batch of images, or of texts of the greatest length: ids of word pieces have four bytes, as a float
+/// has.
+std::int64_t batch_floats(const ModelOptions& m, std::int64_t batch) {
+  return batch * (m.reads_texts() ? m.max_length : std::int64_t{m.channels} * m.image_height * m.image_width);
+}
+
+/// Of one batch of a mask phase: frozen weights, no optimizer, gates on the units of every kept block.
+struct MaskCost {
+  std::int64_t memory = 0;
+  double flops = 0;
+};
+
+MaskCost mask_cost(const SegmentTable& table, const Assignment& candidates, const TrainingShape& training) {
+  const std::vector<PartCost> parts = parts_of(table, candidates, training);
+  std::int64_t weights = 0, largest = 0;
+  std::int64_t saved = batch_floats(table.options(), training.batch_size);
+  MaskCost cost;
+  for (const PartCost& part : parts) {
+    weights += part.parameters;
+    if (&part != &parts.front()) saved += part.saved + part.gated;  // the embedding keeps nothing
+    largest = std::max(largest, saved + part.forward_workspace);
+    cost.flops += part.forward_flops + part.gate_backward_flops;
+  }
+  for (auto part = parts.rbegin(); part + 1 != parts.rend(); ++part) {
+    // The gradient of the gated rows, and its product with them.
+    largest = std::max(largest, saved + part->backward_workspace + 2 * part->gated);
+    saved -= part->saved + part->gated;
+  }
+  cost.memory = (weights + largest) * kFloat;
+  return cost;
+}
+
 }  // namespace
+
+MaskPhase plan_mask_phase(const SegmentTable& table, const Assignment& assignment,
+                          const TrainingShape& training) {
+  constexpr int kWidths = 16;     // steps between all units and those kept
+  constexpr int kLeastShare = 4;  // of a training batch: fewer images say too little about a unit
+  const ModelOptions& m = table.options();
+  const std::int64_t limit = estimate_cost(table, assignment, training).memory.total();
+  const int least_batch = std::max(1, training.batch_size / kLeastShare);
+  Assignment candidates = assignment;
+  candidates.frozen_blocks = 0;
+  for (int width = kWidths; width > 0; --width) {
+    candidates.heads = assignment.heads + (m.heads - assignment.heads) * width / kWidths;
+    candidates.neurons = assignment.neurons + (m.feed_forward - assignment.neurons) * width / kWidths;
+    if (candidates.heads == assignment.heads && candidates.neurons == assignment.neurons) break;
+    TrainingShape shape = training;
+    for (; shape.batch_size >= least_batch; shape.batch_size = (shape.batch_size + 1) / 2) {
+      const MaskCost cost = mask_cost(table, candidates, shape);
+      if (cost.memory <= limit)
+        return {shape.batch_size, candidates.heads, candidates.neurons, cost.memory, cost.flops};
+      if (shape.batch_size == 1) break;
+    }
+  }
+  return {0, assignment.heads, assignment.neurons, 0, 0};
+}
 
 PlanCost estimate_cost(const SegmentTable& table, const Assignment& assignment,
                        const TrainingShape& training) {
@@ -209,11 +273,7 @@ PlanCost estimate_cost(const SegmentTable& table, const Assignment& assignment,
     cost.step_flops += part.backward_flops;
   }
   const ModelOptions& m = table.options();
-  // Ids of word pieces have four bytes, as a float has.
-  const std::int64_t batch_floats =
-      training.batch_size *
-      (m.reads_texts() ? m.max_length : std::int64_t{m.channels} * m.image_height * m.image_width);
-  cost.memory = peak_memory(parts, batch_floats, cost, training);
+  cost.memory = peak_memory(parts, batch_floats(m, training.batch_size), cost, training);
   return cost;
 }
 

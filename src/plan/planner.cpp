@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdlib>
-#include <numeric>
 
 #include "cos2p/support/bytes.hpp"
 #include "cos2p/support/error.hpp"
@@ -185,29 +184,6 @@ Assignment plan_client(const SegmentTable& table, const TrainingShape& training,
     (fits(table, ladder.at(middle), training, budget) ? fitting : too_large) = middle;
   }
   return ladder.at(fitting);
-}
-
-UnitSet units_by_magnitude(const Segment& segment, Span<const float> values, std::int64_t k) {
-  COS2P_ASSERT(static_cast<std::int64_t>(values.size()) == segment.numel && k >= 0 && k <= segment.units);
-  std::vector<double> squares(static_cast<std::size_t>(segment.units), 0.0);
-  for (const TensorSpec& tensor : segment.tensors) {
-    if (!tensor.per_unit) continue;
-    const float* row = values.data() + tensor.offset;
-    for (double& square : squares) {
-      for (std::int64_t i = 0; i < tensor.row(); ++i) square += double{row[i]} * double{row[i]};
-      row += tensor.row();
-    }
-  }
-  // A value that is not a number would break the order of the sort; such a unit comes last.
-  for (double& square : squares) square = std::isnan(square) ? -1.0 : square;
-  std::vector<std::int32_t> order(squares.size());
-  std::iota(order.begin(), order.end(), 0);
-  std::stable_sort(order.begin(), order.end(), [&squares](std::int32_t a, std::int32_t b) {
-    return squares[static_cast<std::size_t>(a)] > squares[static_cast<std::size_t>(b)];
-  });
-  order.resize(static_cast<std::size_t>(k));
-  std::sort(order.begin(), order.end());
-  return UnitSet(segment.units, std::move(order));
 }
 
 }  // namespace cos2p

@@ -166,7 +166,7 @@ BOOST_AUTO_TEST_CASE(every_option_of_train_reaches_its_member) {
   BOOST_TEST(o.local.schedule_rounds == 30);
   BOOST_TEST(o.local.clip_norm == 0);
   BOOST_TEST(!o.local.scale_kept_units);
-  BOOST_TEST(o.local.reselect_every == 5);
+  BOOST_TEST(o.width.reselect_every == 5);
   BOOST_TEST(o.seed == 42);
   BOOST_TEST(o.output == "out dir");
   BOOST_TEST(o.resume == "r");

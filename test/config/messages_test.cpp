@@ -45,6 +45,11 @@ BOOST_AUTO_TEST_CASE(subcommands_and_unknown_options) {
 BOOST_AUTO_TEST_CASE(values_out_of_range) {
   check({{{"train", "--rounds", "0"}, {"--rounds cannot be '0'", "whole number of at least 1"}},
          {{"train", "--rounds", "-1"}, {"--rounds cannot be '-1'"}},
+         {{"train", "--width-rule", "prefx"}, {"--width-rule cannot be 'prefx'", "did you mean 'prefix'?"}},
+         {{"train", "--width-rule", "random", "--mask-steps", "3"},
+          {"--mask-steps has no meaning beside --width-rule", "does not look at the client's data"}},
+         {{"train", "--width-rule", "taylor", "--mask-steps", "0"},
+          {"--mask-steps cannot be '0'", "at least 1"}},
          {{"train", "--rounds", "3x"}, {"--rounds cannot be '3x'"}},
          {{"train", "--rounds", "99999999999"}, {"--rounds cannot be"}},
          {{"train", "--rounds", ""}, {"--rounds cannot be ''"}},

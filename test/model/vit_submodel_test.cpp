@@ -286,3 +286,58 @@ BOOST_AUTO_TEST_CASE(images_of_another_shape_are_refused) {
     });
   }
 }
+
+BOOST_AUTO_TEST_CASE(gates_of_0_and_1_are_the_submodel_and_others_scale_a_unit) {
+  const SegmentTable table(small_model());
+  for (std::uint64_t seed = 0; seed < 10; ++seed) {
+    Rng rng(seed);
+    const VitShape shape = random_shape(rng, table.options(), 3);
+    const Vit full(table, VitShape::full(table.options()), torch::kCPU), sub(table, shape, torch::kCPU);
+    randomize(full, seed);
+    copy_kept(full, sub);
+    VitGates gates;
+    const auto mask = [](const UnitSet& kept) {
+      torch::Tensor open = torch::zeros({kept.total()});
+      for (const std::int32_t unit : kept.kept()) open[unit] = 1.0F;
+      return open;
+    };
+    for (std::size_t block = 0; block < 3; ++block) {
+      gates.heads.push_back(mask(shape.heads[block]));
+      gates.neurons.push_back(mask(shape.neurons[block]));
+    }
+    const auto images = images_for(table.options(), 3);
+    const auto expected = sub.forward(images, false), got = full.forward(images, false, &gates);
+    for (std::size_t exit = 0; exit < got.size(); ++exit)
+      BOOST_TEST(torch::allclose(got[exit], expected[exit], 1e-5, 2e-5), "seed " << seed << ", exit " << exit);
+  }
+}
+
+BOOST_AUTO_TEST_CASE(a_gates_gradient_is_that_of_its_units_output_row) {
+  // d loss / d gate = sum over the unit's output row of weight * d loss / d weight, at gate 1; with all weights
+  // frozen as well as with none.
+  const SegmentTable table(small_model());
+  for (const int frozen : {0, 3}) {
+    VitShape shape = VitShape::full(table.options());
+    const Vit reference(table, shape, torch::kCPU);
+    shape.frozen_blocks = frozen;
+    const Vit vit(table, shape, torch::kCPU);
+    randomize(reference, 2);
+    copy_kept(reference, vit);
+    const auto images = images_for(table.options(), 3);
+    sum_of_exits(reference.forward(images, true)).backward();
+    VitGates gates;
+    for (int block = 0; block < 3; ++block) {
+      gates.heads.push_back(torch::ones({4}, torch::requires_grad()));
+      gates.neurons.push_back(torch::ones({18}, torch::requires_grad()));
+    }
+    sum_of_exits(vit.forward(images, true, &gates)).backward();
+    for (int block = 0; block < 3; ++block) {
+      const torch::Tensor out = reference.tensor(table.attention(block), "out.weight");
+      const torch::Tensor fc2 = reference.tensor(table.feed_forward(block), "fc2.weight");
+      const torch::Tensor heads = (out * out.grad()).sum({1, 2}), neurons = (fc2 * fc2.grad()).sum(1);
+      const auto b = static_cast<std::size_t>(block);
+      BOOST_TEST(torch::allclose(gates.heads[b].grad(), heads, 1e-3, 1e-3), "block " << block);
+      BOOST_TEST(torch::allclose(gates.neurons[b].grad(), neurons, 1e-3, 1e-3), "block " << block);
+    }
+  }
+}

@@ -221,38 +221,6 @@ BOOST_AUTO_TEST_CASE(a_fleet_that_cannot_cover_the_model_is_refused_by_segment) 
                [&] { plan_fleet(table, {}, {budget}, 3, BalanceKind::balanced, 0); });
 }
 
-BOOST_AUTO_TEST_CASE(largest_units_are_kept_and_ties_go_to_the_first) {
-  const SegmentTable table(small_options());
-  const Segment& segment = table[table.feed_forward(0)];
-  for (std::uint64_t seed = 0; seed < 20; ++seed) {
-    Rng rng(seed);
-    std::vector<float> values(static_cast<std::size_t>(segment.numel));
-    for (float& v : values) v = static_cast<float>(rng.normal());
-    std::vector<double> norms;
-    for (std::int32_t unit = 0; unit < segment.units; ++unit) {
-      double square = 0;
-      for (const TensorSpec& t : segment.tensors) {
-        for (std::int64_t i = 0; t.per_unit && i < t.row(); ++i) {
-          square += std::pow(
-              static_cast<double>(values[static_cast<std::size_t>(t.offset + unit * t.row() + i)]), 2);
-        }
-      }
-      norms.push_back(square);
-    }
-    const UnitSet kept = units_by_magnitude(segment, values, 4);
-    BOOST_REQUIRE(kept.size() == 4);
-    for (std::int32_t inside : kept.kept()) {
-      for (std::int32_t outside = 0; outside < segment.units; ++outside) {
-        if (std::count(kept.kept().begin(), kept.kept().end(), outside) > 0) continue;
-        BOOST_TEST(norms[static_cast<std::size_t>(inside)] >= norms[static_cast<std::size_t>(outside)]);
-      }
-    }
-  }
-  const std::vector<float> equal(static_cast<std::size_t>(segment.numel), 1.0F);
-  BOOST_TEST((units_by_magnitude(segment, equal, 3) == UnitSet(10, {0, 1, 2})));
-  BOOST_TEST((units_by_magnitude(segment, equal, 10) == UnitSet::all(10)));
-}
-
 BOOST_AUTO_TEST_CASE(reports_hold_every_client_and_segment) {
   const SegmentTable table = preset_table("micro");
   const FleetPlan plan =

@@ -28,6 +28,7 @@ struct LocalRound {
   ClientId client;
   int index = 0;                     ///< which local round of this client, 0-based
   std::vector<LocalUpdate> updates;  ///< one per trained segment, in table order
+  double choice_flops = 0;           ///< of choosing units with the client's data before training
   RoundReport report;
   /// Copies borrowed values, so that the round may wait while the trainer goes on.
   void own_values();
@@ -48,6 +49,7 @@ class LocalTrainer {
     const Samples* samples = nullptr;
     const Partition* partition = nullptr;
     LocalTrainingOptions local;
+    WidthOptions width;
     std::uint64_t seed = 0;
     std::string device = "auto";
     int local_rank = 0;

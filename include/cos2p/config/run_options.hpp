@@ -9,6 +9,7 @@
 #include "cos2p/data/dataset.hpp"
 #include "cos2p/data/partition.hpp"
 #include "cos2p/method/objective_options.hpp"
+#include "cos2p/method/width_rule.hpp"
 #include "cos2p/model/model_options.hpp"
 #include "cos2p/plan/planner.hpp"
 #include "cos2p/transport/channel.hpp"
@@ -58,7 +59,6 @@ struct LocalTrainingOptions {
   double clip_norm = 1.0;   ///< of all gradients together; 0 = none
   bool scale_kept_units = true;
   ObjectiveOptions objective;
-  int reselect_every = 10;  ///< local rounds after which a client chooses its units anew; 0 = never
 };
 
 /// How texts become word pieces.
@@ -89,6 +89,7 @@ struct RunOptions {
   std::string method = "co-s2p";  ///< of method/method.hpp; its settings are in the options they set
   PolicyOptions policy;
   LocalTrainingOptions local;
+  WidthOptions width;
   int rounds = 10;  ///< of the whole run; a resumed run goes on to this number
   std::uint64_t seed = 0;
   // run

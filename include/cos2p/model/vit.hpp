@@ -23,6 +23,11 @@ struct VitShape {
   static VitShape full(const ModelOptions& options);
 };
 
+/// A factor on what each kept unit adds to the residual stream: 1 leaves it, 0 takes it away.
+struct VitGates {
+  std::vector<torch::Tensor> heads, neurons;  ///< per kept block, (kept units), float32
+};
+
 /// A Transformer encoder for images (ViT) or texts (BERT-type) with any subset of the full model's blocks,
 /// heads and neurons, and the exit heads of its kept blocks. The parameters of a segment are views into one
 /// flat, contiguous tensor (the submodel's layout of that segment), so that a segment is sent and received
@@ -58,15 +63,17 @@ class Vit {
   /// Texts: ids of word pieces (B, T), int32, T up to the longest, negative where a text has ended; how much
   /// padding a batch has changes nothing but the time. In evaluation (training = false) kept units are not
   /// scaled: with all units kept both are the full model. Gradients exist where the caller's gradient mode is
-  /// on. Throws Error(internal) for input of another shape.
-  std::vector<torch::Tensor> forward(const torch::Tensor& input, bool training) const;
+  /// on. With `gates`, frozen blocks too pass gradients on, to the gates of blocks before them. Throws
+  /// Error(internal) for input of another shape.
+  std::vector<torch::Tensor> forward(const torch::Tensor& input, bool training,
+                                     const VitGates* gates = nullptr) const;
   /// The block after which each logits tensor of forward() is read.
   const std::vector<int>& exit_blocks() const { return exit_blocks_; }
 
  private:
   torch::Tensor embed(const torch::Tensor& input) const;
   torch::Tensor run_block(int block, torch::Tensor x, bool training, const torch::Tensor& lengths,
-                          std::vector<torch::Tensor>& logits) const;
+                          const VitGates* gates, std::vector<torch::Tensor>& logits) const;
 
   const SegmentTable& table_;
   VitShape shape_;

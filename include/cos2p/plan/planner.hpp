@@ -51,10 +51,6 @@ FleetPlan plan_fleet(const SegmentTable& table, const TrainingShape& training,
                      const std::vector<ClientBudget>& budgets, int clients, BalanceKind balance,
                      int frozen_blocks);
 
-/// The k units of largest magnitude (L2 norm over all of a unit's values), ties by index. `values` is the
-/// full segment.
-UnitSet units_by_magnitude(const Segment& segment, Span<const float> values, std::int64_t k);
-
 /// For people and for programs: `cos2p plan` and the start of a run.
 std::string fleet_table(const SegmentTable& table, const FleetPlan& plan);
 std::string fleet_json(const SegmentTable& table, const FleetPlan& plan);

@@ -61,6 +61,19 @@ struct PlanCost {
 PlanCost estimate_cost(const SegmentTable& table, const Assignment& assignment,
                        const TrainingShape& training);
 
+/// How a client learns which of its units are worth keeping: weights frozen, and a gate on the output of each
+/// candidate unit.
+struct MaskPhase {
+  int batch_size = 0;          ///< images a step; 0 = there is nothing to choose, or no room to choose in
+  int heads = 0, neurons = 0;  ///< candidates in each kept block, at least as many as are kept
+  std::int64_t memory = 0;     ///< predicted peak, bytes
+  double step_flops = 0;
+};
+/// The phase with the most candidates, and then the largest batch (at least a quarter of a training batch),
+/// that needs no more memory than a training step of this assignment.
+MaskPhase plan_mask_phase(const SegmentTable& table, const Assignment& assignment,
+                          const TrainingShape& training);
+
 /// A submodel, complete: blocks, units, and the map between its rows and the full model's. A value:
 /// immutable, and two compare equal if and only if they train the same thing. The table must live as long as
 /// the plan.

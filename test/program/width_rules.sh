@@ -1,0 +1,18 @@
+# Every width rule trains, chooses the units it promises, and resumes to the bit.
+source "$(dirname "$0")/lib.sh"
+command -v h5diff >/dev/null || { echo "skipped: h5diff is not installed (hdf5-tools)"; exit 77; }
+not_reports=()
+for client in 0 1 2; do not_reports+=(--exclude-path "/in_flight/00000$client/report"); done
+for rule in prefix rolling random taylor straight-through hard-concrete; do
+  run=("$COS2P_BINARY" train --transport in-process --width-rule "$rule" --reselect-every 2 "${TINY[@]}" --seed 3 --quiet)
+  expect 0 "checkpoint:" "${run[@]}" --rounds 4 --output "$rule-whole"
+  expect 0 "checkpoint:" "${run[@]}" --rounds 2 --output "$rule-halves"
+  expect 0 "checkpoint:" "$COS2P_BINARY" train --resume "$rule-halves" --rounds 4 --quiet
+  for group in /model /segments /state /history/rounds /history/evaluations; do
+    h5diff "${not_reports[@]}" "$rule-whole/latest" "$rule-halves/latest" $group >diff.txt || bad "$rule: $group differs after the resume: $(head -3 diff.txt)"
+  done
+done
+for rule in random taylor straight-through hard-concrete; do
+  h5diff prefix-whole/latest "$rule-whole/latest" /model >/dev/null && bad "$rule gave the same model as prefix"
+done
+finish
