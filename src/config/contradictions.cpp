@@ -120,11 +120,11 @@ void refuse_impossible(Subcommand subcommand, const RunOptions& o, const Written
          "--model {} is a model of texts (--dataset {} holds images), choose base or a data set of texts",
          o.model_name, to_string(o.dataset.kind));
   }
-  if (o.frozen_blocks >= o.model.blocks) {
+  if (o.fleet.frozen_blocks >= o.model.blocks) {
     fail(ExitCode::usage,
          "--frozen-blocks cannot be {} (the model has {} blocks and at least one must be trained), freeze at "
          "most {}",
-         o.frozen_blocks, o.model.blocks, o.model.blocks - 1);
+         o.fleet.frozen_blocks, o.model.blocks, o.model.blocks - 1);
   }
   if (subcommand == Subcommand::train && o.local.warmup_rounds > o.rounds) {
     fail(ExitCode::usage,

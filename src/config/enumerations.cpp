@@ -130,6 +130,13 @@ const std::vector<ScheduleKind>& all_values<ScheduleKind>() {
 }
 
 template <>
+const std::vector<SubmodelKind>& all_values<SubmodelKind>() {
+  static const std::vector<SubmodelKind> values{SubmodelKind::fit, SubmodelKind::full, SubmodelKind::smallest,
+                                                SubmodelKind::drop};
+  return values;
+}
+
+template <>
 const std::vector<WidthRule>& all_values<WidthRule>() {
   static const std::vector<WidthRule> values{
       WidthRule::magnitude, WidthRule::prefix,           WidthRule::rolling,      WidthRule::random,

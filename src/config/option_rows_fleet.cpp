@@ -45,10 +45,17 @@ void add_fleet(Table& t) {
   };
   t.whole("clients", AT(clients), 0, kMany,
           "clients; 0 = one per worker rank, in-process and plan: one per budget");
-  t.choice<BalanceKind>("balance", AT(balance),
+  t.choice<SubmodelKind>("submodel", AT(fleet.submodel),
+                         "what a client trains: the largest submodel that its budget holds, the full model "
+                         "whatever its budget, the submodel of the smallest budget, or the full model with "
+                         "smaller clients left out");
+  t.whole(
+      "min-trainers", AT(fleet.min_trainers), 1, kMany,
+      "clients that train each part of the model at least; shapes are changed for it where budgets allow");
+  t.choice<BalanceKind>("balance", AT(fleet.balance),
                         "what a small budget costs: width first and depth last (deep), both alike "
                         "(balanced), depth alone (wide)");
-  t.whole("frozen-blocks", AT(frozen_blocks), 0, 1024,
+  t.whole("frozen-blocks", AT(fleet.frozen_blocks), 0, 1024,
           "shallow blocks, and the embedding, that are not trained");
 }
 

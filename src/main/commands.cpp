@@ -24,8 +24,7 @@ int run_plan(const CommandLine& command) {
   for (const std::string& text : options.budgets)
     budgets.push_back(parse_budget(text, table, training, "--memory-budget"));
   const int clients = options.clients > 0 ? options.clients : static_cast<int>(budgets.size());
-  const FleetPlan plan =
-      plan_fleet(table, training, budgets, clients, options.balance, options.frozen_blocks);
+  const FleetPlan plan = plan_fleet(table, training, budgets, clients, options.fleet);
   fmt::print("{}\n", options.json ? fleet_json(table, plan) : fleet_table(table, plan));
   return 0;
 }

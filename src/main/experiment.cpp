@@ -117,7 +117,7 @@ Experiment make_experiment(const RunOptions& options, int workers,
   std::vector<ClientBudget> budgets;
   for (const std::string& text : options.budgets)
     budgets.push_back(parse_budget(text, *e.table, e.training, "--budgets"));
-  e.fleet = plan_fleet(*e.table, e.training, budgets, e.clients, options.balance, options.frozen_blocks);
+  e.fleet = plan_fleet(*e.table, e.training, budgets, e.clients, options.fleet);
   return e;
 }
 

@@ -60,6 +60,8 @@ class SimulatedFleet {
           make_in_process_channel(*experiment.table, store, WorkerRank(c + 1), experiment.options.ring, 1,
                                   [this, index] { channels_[index]->server->poll(sink_, 1); }));
       channels_.back()->server->set_tasks({tasks[index]});
+      if (!tasks[index].assignment.takes_part())
+        next_start_s_[index] = std::numeric_limits<double>::infinity();
     }
   }
 

@@ -19,8 +19,11 @@ std::vector<int> count_trainers(const SegmentTable& table, const std::vector<Ass
   return trainers;
 }
 
-std::int64_t uncovered(const std::vector<int>& trainers) {
-  return std::count(trainers.begin(), trainers.end(), 0);
+/// Trainers that are missing, summed over the segments.
+std::int64_t missing(const std::vector<int>& trainers, int wanted) {
+  std::int64_t sum = 0;
+  for (const int count : trainers) sum += std::max(0, wanted - count);
+  return sum;
 }
 
 std::string describe(const Assignment& a) {
@@ -28,11 +31,11 @@ std::string describe(const Assignment& a) {
                      a.neurons);
 }
 
-/// Gives segments without a trainer one by planning single clients anew.
+/// Gives segments that lack trainers more of them by planning single clients anew.
 class Coverage {
  public:
-  Coverage(const SegmentTable& table, const TrainingShape& training, FleetPlan& plan, BalanceKind balance)
-      : table_(table), training_(training), plan_(plan), balance_(balance) {}
+  Coverage(const SegmentTable& table, const TrainingShape& training, FleetPlan& plan, const FleetRules& rules)
+      : table_(table), training_(training), plan_(plan), rules_(rules) {}
 
   void repair() {
     std::vector<std::size_t> clients(plan_.assignments.size());
@@ -40,20 +43,20 @@ class Coverage {
     std::stable_sort(clients.begin(), clients.end(), [this](std::size_t a, std::size_t b) {
       return plan_.budgets[a].memory > plan_.budgets[b].memory;
     });
-    for (std::size_t client : clients) {
-      if (uncovered(plan_.trainers) == 0) return;
+    for (const std::size_t client : clients) {
+      if (missing(plan_.trainers, rules_.min_trainers) == 0) return;
       improve(client);
     }
   }
 
  private:
-  // Tries the client's other shapes and keeps the one that leaves the fewest segments without a trainer, if
-  // it is an improvement.
+  // Tries the client's other shapes and keeps the one that leaves the fewest trainers missing, if it is an
+  // improvement.
   void improve(std::size_t client) {
     const Assignment asked = plan_.assignments[client];
     Assignment best = asked;
-    std::int64_t best_count = uncovered(plan_.trainers);
-    for (const BalanceKind balance : {balance_, BalanceKind::deep}) {
+    std::int64_t best_count = missing(plan_.trainers, rules_.min_trainers);
+    for (const BalanceKind balance : {rules_.balance, BalanceKind::deep}) {
       for (const int frozen : {asked.frozen_blocks, 0}) {
         Assignment& assignment = plan_.assignments[client];
         try {
@@ -61,7 +64,7 @@ class Coverage {
         } catch (const Error&) {  // this shape does not fit the client's budget: not a way out
           continue;
         }
-        const std::int64_t count = uncovered(count_trainers(table_, plan_.assignments));
+        const std::int64_t count = missing(count_trainers(table_, plan_.assignments), rules_.min_trainers);
         if (count < best_count) {
           best = assignment;
           best_count = count;
@@ -72,43 +75,125 @@ class Coverage {
     plan_.trainers = count_trainers(table_, plan_.assignments);
     if (best == asked) return;
     plan_.notes.push_back(
-        fmt::format("client {} trains {} instead of {}, so that every segment has a trainer", client,
-                    describe(best), describe(asked)));
+        fmt::format("client {} trains {} instead of {}, so that every segment has {}", client, describe(best),
+                    describe(asked),
+                    rules_.min_trainers > 1 ? fmt::format("{} trainers", rules_.min_trainers) : "a trainer"));
   }
 
   const SegmentTable& table_;
   const TrainingShape& training_;
   FleetPlan& plan_;
-  BalanceKind balance_;
+  const FleetRules& rules_;
 };
 
-[[noreturn]] void refuse(const SegmentTable& table, const TrainingShape& training, const FleetPlan& plan) {
-  const auto first = std::find(plan.trainers.begin(), plan.trainers.end(), 0) - plan.trainers.begin();
-  const Segment& segment = table[SegmentId(static_cast<int>(first))];
-  // One client with the narrowest model of full depth, nothing frozen, would be enough.
+[[noreturn]] void refuse(const SegmentTable& table, const TrainingShape& training, const FleetPlan& plan,
+                         const FleetRules& rules) {
+  const auto fewest = std::min_element(plan.trainers.begin(), plan.trainers.end());
+  const Segment& segment = table[SegmentId(static_cast<int>(fewest - plan.trainers.begin()))];
+  const std::string who = *fewest == 0 ? "nobody" : fmt::format("{} of them", *fewest);
+  if (rules.submodel != SubmodelKind::fit) {
+    fail(ExitCode::usage,
+         "segment {} would be trained by {} ({} clients, --min-trainers {}, --submodel {}), use {}",
+         segment.name, who, plan.assignments.size(), rules.min_trainers, to_string(rules.submodel),
+         rules.frozen_blocks > 0                    ? "--frozen-blocks 0 or --submodel fit"
+         : rules.submodel == SubmodelKind::smallest ? "--balance deep, fewer --blocks or --submodel fit"
+                                                    : "a smaller --min-trainers or --submodel fit");
+  }
+  // A client with the narrowest model of full depth, nothing frozen, would be one more.
   const Assignment narrowest{table.options().blocks, 0, 1, 1};
   const auto needed = static_cast<double>(estimate_cost(table, narrowest, training).memory.total());
   std::int64_t most = 0;
   for (const ClientBudget& budget : plan.budgets) most = std::max(most, budget.memory);
   fail(ExitCode::usage,
-       "segment {} would be trained by nobody ({} clients, {} segments without a trainer; the largest budget "
-       "is {}, and a "
-       "client needs {} to train all segments), give a client more memory, lower --batch-size or "
-       "--frozen-blocks, or use "
-       "fewer --blocks",
-       segment.name, plan.assignments.size(), uncovered(plan.trainers),
+       "segment {} would be trained by {} ({} clients, each segment needs {} of them; the largest budget is "
+       "{}, and a client needs {} to train all segments), give clients more memory, lower --min-trainers, "
+       "--batch-size or --frozen-blocks, or use fewer --blocks",
+       segment.name, who, plan.assignments.size(), rules.min_trainers,
        format_bytes(static_cast<double>(most)), format_bytes(needed));
 }
 
+bool holds(const ClientBudget& budget, const PlanCost& cost) {
+  return cost.memory.total() <= budget.memory && cost.parameters <= budget.parameters;
+}
+
+/// "clients 0, 3 and 4 more": those for which `is_one` holds; empty where there are none.
+template <typename Condition>
+std::string name_clients(std::size_t clients, Condition is_one) {
+  constexpr int kNamed = 8;
+  std::string text;
+  int count = 0;
+  for (std::size_t c = 0; c < clients; ++c) {
+    if (!is_one(c)) continue;
+    if (++count <= kNamed) text += (text.empty() ? "" : ", ") + std::to_string(c);
+  }
+  if (count == 0) return "";
+  return fmt::format("client{} {}{}", count > 1 ? "s" : "", text,
+                     count > kNamed ? fmt::format(" and {} more", count - kNamed) : "");
+}
+
+/// Everybody who takes part trains the full model.
+void give_full_models(const SegmentTable& table, const TrainingShape& training, const FleetRules& rules,
+                      FleetPlan& plan) {
+  Assignment full = full_assignment(table.options());
+  full.frozen_blocks = rules.frozen_blocks;
+  const PlanCost cost = estimate_cost(table, full, training);
+  const auto too_small = [&](std::size_t c) { return !holds(plan.budgets[c], cost); };
+  const bool drop = rules.submodel == SubmodelKind::drop;
+  std::int64_t most = 0;
+  for (std::size_t c = 0; c < plan.budgets.size(); ++c) {
+    plan.assignments.push_back(drop && too_small(c) ? Assignment{} : full);
+    most = std::max(most, plan.budgets[c].memory);
+  }
+  if (std::none_of(plan.assignments.begin(), plan.assignments.end(),
+                   [](const Assignment& a) { return a.takes_part(); })) {
+    fail(ExitCode::usage,
+         "--submodel drop leaves no client (the full model needs {} and {} parameters, the largest budget is "
+         "{}), give a client more memory or use --submodel fit",
+         format_bytes(static_cast<double>(cost.memory.total())), cost.parameters,
+         format_bytes(static_cast<double>(most)));
+  }
+  const std::string small = name_clients(plan.budgets.size(), too_small);
+  if (small.empty()) return;
+  plan.notes.push_back(small + (drop ? ": no part in training, the full model does not fit (--submodel drop)"
+                                     : ": trained beyond the budget (--submodel full)"));
+}
+
+void give_smallest_submodel(const SegmentTable& table, const TrainingShape& training, FleetPlan& plan) {
+  const auto memory = [&](const Assignment& a) { return estimate_cost(table, a, training).memory.total(); };
+  const Assignment smallest =
+      *std::min_element(plan.assignments.begin(), plan.assignments.end(),
+                        [&](const Assignment& a, const Assignment& b) { return memory(a) < memory(b); });
+  const std::string changed = name_clients(plan.assignments.size(),
+                                           [&](std::size_t c) { return !(plan.assignments[c] == smallest); });
+  std::fill(plan.assignments.begin(), plan.assignments.end(), smallest);
+  if (!changed.empty()) {
+    plan.notes.push_back(changed +
+                         ": less than the budget holds, as everybody trains the same (--submodel smallest)");
+  }
+}
+
 }  // namespace
+
+std::string to_string(SubmodelKind kind) {
+  switch (kind) {
+    case SubmodelKind::fit:
+      return "fit";
+    case SubmodelKind::full:
+      return "full";
+    case SubmodelKind::smallest:
+      return "smallest";
+    case SubmodelKind::drop:
+      return "drop";
+  }
+  return "unknown";
+}
 
 int FleetPlan::least_trainers() const {
   return trainers.empty() ? 0 : *std::min_element(trainers.begin(), trainers.end());
 }
 
 FleetPlan plan_fleet(const SegmentTable& table, const TrainingShape& training,
-                     const std::vector<ClientBudget>& budgets, int clients, BalanceKind balance,
-                     int frozen_blocks) {
+                     const std::vector<ClientBudget>& budgets, int clients, const FleetRules& rules) {
   if (clients < 1 || budgets.empty()) {
     fail(ExitCode::usage,
          "a fleet of {} clients and {} budgets cannot train (one of each is the least), give --clients and "
@@ -116,15 +201,25 @@ FleetPlan plan_fleet(const SegmentTable& table, const TrainingShape& training,
          clients, budgets.size());
   }
   FleetPlan plan;
-  for (int client = 0; client < clients; ++client) {
+  for (int client = 0; client < clients; ++client)
     plan.budgets.push_back(budgets[static_cast<std::size_t>(client) % budgets.size()]);
-    plan.assignments.push_back(plan_client(table, training, plan.budgets.back(), balance, frozen_blocks));
+  if (rules.submodel == SubmodelKind::full || rules.submodel == SubmodelKind::drop) {
+    give_full_models(table, training, rules, plan);
+  } else {
+    // Clients with the same budget have the same plan.
+    for (std::size_t client = 0; client < plan.budgets.size(); ++client) {
+      plan.assignments.push_back(client < budgets.size() ? plan_client(table, training, plan.budgets[client],
+                                                                       rules.balance, rules.frozen_blocks)
+                                                         : plan.assignments[client - budgets.size()]);
+    }
+    if (rules.submodel == SubmodelKind::smallest) give_smallest_submodel(table, training, plan);
   }
   plan.trainers = count_trainers(table, plan.assignments);
-  Coverage(table, training, plan, balance).repair();
-  if (plan.least_trainers() == 0) refuse(table, training, plan);
-  for (const Assignment& assignment : plan.assignments)
-    plan.costs.push_back(estimate_cost(table, assignment, training));
+  if (rules.submodel == SubmodelKind::fit) Coverage(table, training, plan, rules).repair();
+  if (plan.least_trainers() < rules.min_trainers) refuse(table, training, plan, rules);
+  for (const Assignment& assignment : plan.assignments) {
+    plan.costs.push_back(assignment.takes_part() ? estimate_cost(table, assignment, training) : PlanCost{});
+  }
   return plan;
 }
 

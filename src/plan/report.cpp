@@ -68,6 +68,22 @@ nlohmann::json client_json(const FleetPlan& plan, std::size_t client) {
           {"memory_bytes", memory_json(cost.memory)}};
 }
 
+/// How many clients train each segment: runs of segments with the same number, in table order.
+std::string coverage_line(const SegmentTable& table, const FleetPlan& plan) {
+  std::string text = "trainers:";
+  for (auto first = table.begin(); first != table.end();) {
+    const auto trainers = [&](const Segment& segment) {
+      return plan.trainers[static_cast<std::size_t>(segment.id.value())];
+    };
+    auto last = first;
+    while (last + 1 != table.end() && trainers(*(last + 1)) == trainers(*first)) ++last;
+    text += fmt::format("{} {}{}: {}", first == table.begin() ? "" : ";", first->name,
+                        last == first ? "" : " .. " + last->name, trainers(*first));
+    first = last + 1;
+  }
+  return text + "\n";
+}
+
 }  // namespace
 
 std::string fleet_table(const SegmentTable& table, const FleetPlan& plan) {
@@ -85,7 +101,7 @@ std::string fleet_table(const SegmentTable& table, const FleetPlan& plan) {
                     fmt::format("{:.3f}", step_seconds(plan, c)), bytes(cost.pull_bytes),
                     bytes(cost.push_bytes)});
   }
-  std::string text = align(rows);
+  std::string text = align(rows) + coverage_line(table, plan);
   const auto least = std::min_element(plan.trainers.begin(), plan.trainers.end()) - plan.trainers.begin();
   text += fmt::format(
       "{} segments, {} parameters in the full model; every segment has at least {} of {} clients as trainers "

@@ -54,7 +54,7 @@ void check_sets(const std::vector<UnitSet>& sets, int kept_blocks, std::int64_t 
 }  // namespace
 
 bool trains(const Assignment& assignment, const Segment& segment) {
-  return segment.block < assignment.kept_blocks &&
+  return assignment.takes_part() && segment.block < assignment.kept_blocks &&
          (assignment.frozen_blocks == 0 || segment.block >= assignment.frozen_blocks);
 }
 

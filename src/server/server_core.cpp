@@ -31,8 +31,9 @@ ServerCore::ServerCore(const SegmentTable& table, ModelStore& store, Setup setup
       setup_(std::move(setup)),
       rule_(merge_rule(setup_.policy)),
       aggregator_(table, store, setup_.policy, trainers_of(setup_.clients), merge_threads(setup_.threads)),
-      active_(setup_.clients.size(), true),
-      merged_updates_(static_cast<std::size_t>(table.size()), 0) {}
+      merged_updates_(static_cast<std::size_t>(table.size()), 0) {
+  for (const ClientRecord& client : setup_.clients) active_.push_back(client.assignment.takes_part());
+}
 
 UpdateVerdict ServerCore::check_shape(const MessageHeader& header, std::string& reason) const {
   if (header.kind == MessageKind::segment_update) return aggregator_.check_shape(header, reason);

@@ -386,7 +386,8 @@ ServerResult run_server(ServerCore& core, StagingPool& pool,
   for (auto& channel : channels) {
     std::vector<ClientTask> own;
     std::copy_if(tasks.begin(), tasks.end(), std::back_inserter(own), [&](const ClientTask& task) {
-      return hooks.worker_of(ClientId(task.client)) == channel->worker().value();
+      return task.assignment.takes_part() &&
+             hooks.worker_of(ClientId(task.client)) == channel->worker().value();
     });
     channel->set_tasks(own);
   }

@@ -145,8 +145,8 @@ BOOST_AUTO_TEST_CASE(every_option_of_train_reaches_its_member) {
   BOOST_TEST(o.budgets == (std::vector<std::string>{"1", "0.5", "2GiB", "orin-nano"}),
              boost::test_tools::per_element());
   BOOST_TEST(o.clients == 9);
-  BOOST_TEST((o.balance == BalanceKind::deep));
-  BOOST_TEST(o.frozen_blocks == 2);
+  BOOST_TEST((o.fleet.balance == BalanceKind::deep));
+  BOOST_TEST(o.fleet.frozen_blocks == 2);
   BOOST_TEST(o.rounds == 33);
   BOOST_TEST(o.policy.min_updates == 4);
   BOOST_TEST(o.policy.deadline_s == 2.5);

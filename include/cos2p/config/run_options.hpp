@@ -83,8 +83,7 @@ struct RunOptions {
   std::vector<std::string> budgets{
       "1"};         ///< per client in turn: share of the full model's training memory, bytes, or a device
   int clients = 0;  ///< 0 = one per worker (in-process: one per budget)
-  BalanceKind balance = BalanceKind::deep;  ///< so that every segment has as many trainers as can be
-  int frozen_blocks = 0;
+  FleetRules fleet;
   // training
   std::string method = "co-s2p";  ///< of method/method.hpp; its settings are in the options they set
   PolicyOptions policy;

@@ -36,20 +36,35 @@ Assignment plan_client(const SegmentTable& table, const TrainingShape& training,
 
 struct FleetPlan {
   std::vector<ClientBudget> budgets;    ///< per client
-  std::vector<Assignment> assignments;  ///< per client
+  std::vector<Assignment> assignments;  ///< per client; without blocks where it takes no part
   std::vector<PlanCost> costs;          ///< per client
   std::vector<int> trainers;            ///< per segment: how many clients train it
-  std::vector<std::string> notes;       ///< what was changed so that every segment has a trainer, in words
+  std::vector<std::string> notes;       ///< in words: clients that do not get what their budget alone gives
   /// N*: the fewest trainers that any segment has.
   int least_trainers() const;
 };
-/// Client c gets budgets[c % budgets.size()]. Where a segment would have no trainer, as few clients as
-/// possible, those with the most memory first, get all blocks and less width, or nothing frozen; each such
-/// change is in `notes`. Throws Error(usage) where that does not help either, naming the segment and what
-/// would.
+/// Which submodel a client of a certain budget gets.
+enum class SubmodelKind {
+  fit,       ///< the largest that its own budget holds
+  full,      ///< the full model, whatever its budget: what would be possible without the limits
+  smallest,  ///< everybody that of the smallest budget
+  drop       ///< the full model; clients whose budget does not hold it take no part
+};
+std::string to_string(SubmodelKind kind);
+
+struct FleetRules {
+  BalanceKind balance = BalanceKind::deep;  ///< so that every segment has as many trainers as can be
+  int frozen_blocks = 0;
+  SubmodelKind submodel = SubmodelKind::fit;
+  int min_trainers = 1;  ///< N*: trainers that every segment must have
+};
+
+/// Client c gets budgets[c % budgets.size()]. Where a segment would have fewer than `min_trainers` trainers,
+/// as few clients as possible, those with the most memory first, get all blocks and less width, or nothing
+/// frozen (with SubmodelKind::fit); each such change is in `notes`. Throws Error(usage) where that does not
+/// help either, naming the segment and what would.
 FleetPlan plan_fleet(const SegmentTable& table, const TrainingShape& training,
-                     const std::vector<ClientBudget>& budgets, int clients, BalanceKind balance,
-                     int frozen_blocks);
+                     const std::vector<ClientBudget>& budgets, int clients, const FleetRules& rules);
 
 /// For people and for programs: `cos2p plan` and the start of a run.
 std::string fleet_table(const SegmentTable& table, const FleetPlan& plan);

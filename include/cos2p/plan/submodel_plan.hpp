@@ -11,10 +11,11 @@ namespace cos2p {
 
 /// Which blocks a client gets, and how wide: what the server decides (the client then chooses the units).
 struct Assignment {
-  int kept_blocks = 0;    ///< blocks 0 .. kept_blocks-1; the deepest are pruned first
+  int kept_blocks = 0;    ///< blocks 0 .. kept_blocks-1; the deepest are pruned first; 0 = takes no part
   int frozen_blocks = 0;  ///< embedding and blocks 0 .. frozen_blocks-1 are not trained; < kept_blocks
   int heads = 0;          ///< kept heads in each kept block, >= 1
   int neurons = 0;        ///< kept neurons in each kept block, >= 1
+  bool takes_part() const { return kept_blocks > 0; }
   bool operator==(const Assignment& o) const {
     return kept_blocks == o.kept_blocks && frozen_blocks == o.frozen_blocks && heads == o.heads &&
            neurons == o.neurons;
