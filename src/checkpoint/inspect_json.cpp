@@ -105,6 +105,7 @@ Json clients_json(const std::vector<ClientRecord>& clients) {
                     {"budget", client.budget},
                     {"kept_blocks", client.assignment.kept_blocks},
                     {"frozen_blocks", client.assignment.frozen_blocks},
+                    {"rolling", client.assignment.rolling != 0},
                     {"heads", client.assignment.heads},
                     {"neurons", client.assignment.neurons},
                     {"memory_budget_bytes", client.memory_budget},

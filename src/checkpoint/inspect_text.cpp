@@ -114,9 +114,10 @@ std::string clients_text(const std::vector<ClientRecord>& clients) {
     const ClientRecord& client = clients[i];
     const Assignment& a = client.assignment;
     out.add({client_name(i), client.budget, fmt::format("{}", a.kept_blocks),
-             fmt::format("{}", a.frozen_blocks), fmt::format("{}", a.heads), fmt::format("{}", a.neurons),
-             fmt::format("{}", client.samples), fmt::format("{}", client.rounds),
-             memory(client.memory_budget), memory(client.predicted_memory), memory(client.measured_memory)});
+             fmt::format("{}{}", a.frozen_blocks, a.rolling != 0 ? " in turn" : ""),
+             fmt::format("{}", a.heads), fmt::format("{}", a.neurons), fmt::format("{}", client.samples),
+             fmt::format("{}", client.rounds), memory(client.memory_budget), memory(client.predicted_memory),
+             memory(client.measured_memory)});
   }
   return "\nclients\n" + out.str();
 }

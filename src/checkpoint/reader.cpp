@@ -147,6 +147,7 @@ ClientRecord read_client(const h5::Group& group, const ModelOptions& model) {
   record.budget = group.get_text("budget");
   record.assignment.kept_blocks = group.get<std::int32_t>("kept_blocks");
   record.assignment.frozen_blocks = group.get<std::int32_t>("frozen_blocks");
+  record.assignment.rolling = group.get<std::int32_t>("rolling");
   record.assignment.heads = group.get<std::int32_t>("heads");
   record.assignment.neurons = group.get<std::int32_t>("neurons");
   record.memory_budget = group.get<std::int64_t>("memory_budget_bytes");

@@ -108,7 +108,8 @@ void write_clients(h5::Group root, const std::vector<ClientRecord>& records) {
   h5::Group clients = root.create_group("clients");
   clients.set_text(
       "about",
-      "one group per client: blocks 0..kept_blocks-1 are kept, the first frozen_blocks of them not trained; "
+      "one group per client: blocks 0..kept_blocks-1 are kept, the first frozen_blocks of them not trained "
+      "(rolling = 1: that is the deepest window of a client whose trained blocks move with its rounds); "
       "heads, neurons = kept in each block; masks/block_NN/{heads,neurons}: 1 = kept by the last update, "
       "none before it");
   for (std::size_t i = 0; i < records.size(); ++i) {
@@ -117,6 +118,7 @@ void write_clients(h5::Group root, const std::vector<ClientRecord>& records) {
     client.set_text("budget", record.budget);
     client.set<std::int32_t>("kept_blocks", record.assignment.kept_blocks);
     client.set<std::int32_t>("frozen_blocks", record.assignment.frozen_blocks);
+    client.set<std::int32_t>("rolling", record.assignment.rolling);
     client.set<std::int32_t>("heads", record.assignment.heads);
     client.set<std::int32_t>("neurons", record.assignment.neurons);
     client.set("memory_budget_bytes", record.memory_budget);

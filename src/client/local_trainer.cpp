@@ -24,7 +24,7 @@ namespace {
 struct Resident {
   int client = -1;
   UnitChoice units;
-  Assignment assignment;
+  Assignment window;
   std::unique_ptr<Vit> model;
   std::map<int, std::uint64_t> versions;  ///< of the pulled values, by segment
 };
@@ -58,7 +58,7 @@ struct LocalTrainer::State {
   Span<float> scratch(const Segment& segment) {
     return {full.data(), static_cast<std::size_t>(segment.numel)};
   }
-  void prepare(WorkerChannel& channel, const ClientTask& task);
+  void prepare(WorkerChannel& channel, const ClientTask& task, const Assignment& window);
   LocalRound hand_over(const ClientTask& task, int index, const RoundReport& report);
 };
 
@@ -88,19 +88,20 @@ int LocalTrainer::steps_per_round(std::int64_t samples) const {
 }
 
 /// Brings the client's submodel to the server's present values.
-void LocalTrainer::State::prepare(WorkerChannel& channel, const ClientTask& task) {
+void LocalTrainer::State::prepare(WorkerChannel& channel, const ClientTask& task, const Assignment& window) {
   const UnitChoice& choice = units.of(task.client);
-  if (resident.client != task.client || !(resident.assignment == task.assignment) ||
-      !same_units(resident.units, choice)) {
+  if (resident.client != task.client || !(resident.window == window) || !same_units(resident.units, choice)) {
     resident = Resident{};  // frees the old model before the new one is made
     VitShape shape;
-    shape.kept_blocks = task.assignment.kept_blocks;
-    shape.frozen_blocks = task.assignment.frozen_blocks;
-    shape.heads = choice.heads;
-    shape.neurons = choice.neurons;
+    shape.kept_blocks = window.kept_blocks;
+    shape.frozen_blocks = window.frozen_blocks;
+    const auto of_window = [&](const std::vector<UnitSet>& sets) {
+      return std::vector<UnitSet>(sets.begin(), sets.begin() + window.kept_blocks);
+    };
+    shape.heads = of_window(choice.heads);
+    shape.neurons = of_window(choice.neurons);
     shape.scale_kept_units = setup.local.scale_kept_units;
-    resident = Resident{
-        task.client, choice, task.assignment, std::make_unique<Vit>(*setup.table, shape, device), {}};
+    resident = Resident{task.client, choice, window, std::make_unique<Vit>(*setup.table, shape, device), {}};
   }
   const std::vector<std::uint64_t> published = channel.read_versions();
   const std::vector<SegmentId> trained = resident.model->trained_segments();
@@ -161,15 +162,16 @@ std::optional<LocalRound> LocalTrainer::run(WorkerChannel& channel, const Client
   // Tensors of others in this process (a server that evaluates, in-process) are not this client's.
   const std::int64_t others = tensor_memory::current() - state_->resident_bytes();
   tensor_memory::reset_peak();
+  const Assignment window = window_at(*state_->setup.table, task.assignment, index);
   double choice_flops = 0;
   if (state_->units.due(task, index)) {
     // A mask phase needs the memory that the last model holds.
     if (needs_data(state_->setup.width.rule)) state_->resident = Resident{};
-    choice_flops = state_->units.choose(channel, task, index, report);
+    choice_flops = state_->units.choose(channel, task, index, keep_going, report);
   }
   {
     const ScopedTimer timer(report.transfer_s);
-    state_->prepare(channel, task);
+    state_->prepare(channel, task, window);
   }
   report.bytes_pulled = channel.stats().bytes_pulled - pulled;
   report.steps = steps_per_round(

@@ -76,7 +76,8 @@ class Choice {
     return prior;
   }
 
-  UnitChoice by_scores(const Vit& vit, const UnitScores& prior, const MaskPhase& phase) {
+  UnitChoice by_scores(const Vit& vit, const UnitScores& prior, const MaskPhase& phase,
+                       const LocalTrainer::KeepGoing& keep_going) {
     Rng order = stream(kMaskData), noise = stream(kMaskNoise);
     std::vector<std::int64_t> samples = setup_.partition->at(static_cast<std::size_t>(task_.client));
     const ClassView view =
@@ -85,6 +86,7 @@ class Choice {
     std::size_t next = 0;
     // What training minimises, without distillation: the exits of a mask in the making teach nothing.
     const auto next_loss = [&](const VitGates& gates) {
+      keep_going();  // a sign of life; the training that follows obeys a stop
       std::vector<std::int64_t> indices;
       for (int i = 0; i < phase.batch_size; ++i) indices.push_back(samples[next++ % samples.size()]);
       const BatchTensors batch = batch_tensors(*setup_.samples, indices, nullptr, device_);
@@ -146,7 +148,8 @@ class Choice {
 
   static UnitSet best(const UnitSet& candidates, const std::vector<double>& scores, int count) {
     std::vector<std::int32_t> units;
-    for (const std::int32_t place : top_units(scores, count).kept())
+    const UnitSet places = top_units(scores, count);
+    for (const std::int32_t place : places.kept())
       units.push_back(candidates.kept()[static_cast<std::size_t>(place)]);
     return UnitSet(candidates.total(), std::move(units));
   }
@@ -179,7 +182,8 @@ bool UnitChooser::due(const ClientTask& task, int index) const {
   return every > 0 && index % every == 0;
 }
 
-double UnitChooser::choose(WorkerChannel& channel, const ClientTask& task, int index, RoundReport& report) {
+double UnitChooser::choose(WorkerChannel& channel, const ClientTask& task, int index,
+                           const LocalTrainer::KeepGoing& keep_going, RoundReport& report) {
   const WidthRule rule = setup_.width.rule;
   Choice choice(setup_, device_, channel, task, setup_.width.choice_of(index));
   const TrainingShape training{setup_.local.batch_size, setup_.local.optimizer, setup_.local.momentum > 0};
@@ -201,7 +205,7 @@ double UnitChooser::choose(WorkerChannel& channel, const ClientTask& task, int i
       prior = choice.load(candidates);
     }
     const ScopedTimer timer(computing);
-    chosen = choice.by_scores(candidates, prior, phase);
+    chosen = choice.by_scores(candidates, prior, phase, keep_going);
   } else if (needs_data(rule)) {
     chosen = choice.by_rule(WidthRule::magnitude);
   }

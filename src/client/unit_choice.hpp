@@ -18,7 +18,8 @@ class UnitChooser {
   bool due(const ClientTask& task, int index) const;
   /// Chooses. Reading counts in the report's transfer_s, a mask phase in its compute_s. Returns the FLOPs of
   /// the mask phase.
-  double choose(WorkerChannel& channel, const ClientTask& task, int index, RoundReport& report);
+  double choose(WorkerChannel& channel, const ClientTask& task, int index,
+                const LocalTrainer::KeepGoing& keep_going, RoundReport& report);
 
   const UnitChoice& of(int client) const { return units_.at(client); }
   const std::map<int, UnitChoice>& all() const { return units_; }

@@ -140,6 +140,12 @@ void refuse_impossible(Subcommand subcommand, const RunOptions& o, const Written
 /// The numbers that follow from others.
 void complete(RunOptions& options, const WrittenOptions& written) {
   if (source_of(written, "partition-seed") == Source::standard) options.partition.seed = options.seed;
+  if (options.fleet.submodel == SubmodelKind::smallest) {
+    // One small model for all: everybody has the same units, at the size they have in it.
+    options.width.rule = WidthRule::prefix;
+    options.width.reselect_every = 0;
+    options.local.scale_kept_units = false;
+  }
   PolicyOptions& policy = options.policy;
   if (policy.kind == PolicyKind::semi_async) return;
   policy.deadline_s = 0;

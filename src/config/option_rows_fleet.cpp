@@ -55,8 +55,19 @@ void add_fleet(Table& t) {
   t.choice<BalanceKind>("balance", AT(fleet.balance),
                         "what a small budget costs: width first and depth last (deep), both alike "
                         "(balanced), depth alone (wide)");
-  t.whole("frozen-blocks", AT(fleet.frozen_blocks), 0, 1024,
-          "shallow blocks, and the embedding, that are not trained");
+  OptionSpec& rolling =
+      t.flag("rolling-windows", AT(fleet.rolling_windows),
+             "where a budget costs depth: keep all blocks and train a window of them that moves with the "
+             "client's rounds");
+  only(
+      rolling, "balance", [](const RunOptions& o) { return o.fleet.balance != BalanceKind::deep; },
+      "a deep submodel trains all of its blocks");
+  OptionSpec& frozen = t.whole("frozen-blocks", AT(fleet.frozen_blocks), 0, 1024,
+                               "shallow blocks, and the embedding, that are not trained");
+  only(
+      frozen, "rolling-windows",
+      [](const RunOptions& o) { return !o.fleet.rolling_windows || o.fleet.frozen_blocks == 0; },
+      "a rolling window freezes blocks in turn");
 }
 
 }  // namespace cos2p::config

@@ -77,8 +77,6 @@ void add_local_training(Table& t) {
       "only the schedule 'cosine' has a length");
   t.real("clip-norm", AT(local.clip_norm), 0, true, kAny,
          "largest norm of all gradients together; 0 = no limit");
-  t.flag("scale-kept-units", AT(local.scale_kept_units),
-         "scale a part's output by all/kept units while training");
 }
 
 }  // namespace cos2p::config

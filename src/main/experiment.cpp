@@ -218,8 +218,20 @@ void check_resumable(const Checkpoint& checkpoint, const Experiment& e, const st
   }
 }
 
-void initialize(ModelStore& store, const SegmentTable& table, std::uint64_t seed) {
-  for (const Segment& segment : table) store.restore(segment.id, initial_values(segment, seed), 0);
+void initialize(ModelStore& store, const Experiment& e) {
+  for (const Segment& segment : *e.table) {
+    std::vector<float> values = initial_values(segment, e.options.seed);
+    if (e.options.fleet.submodel == SubmodelKind::smallest) {
+      const Assignment& a = e.fleet.assignments.front();
+      const int kept = segment.kind == SegmentKind::attention ? a.heads : a.neurons;
+      for (const TensorSpec& tensor : segment.tensors) {
+        if (!tensor.per_unit) continue;
+        const auto begin = values.begin() + tensor.offset;
+        std::fill(begin + kept * tensor.row(), begin + tensor.numel(), 0.0F);
+      }
+    }
+    store.restore(segment.id, values, 0);
+  }
 }
 
 void prepare_output(const std::string& directory, const std::map<std::string, std::string>& in_effect,

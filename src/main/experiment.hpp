@@ -53,8 +53,9 @@ RunIdentity make_identity(const Experiment& experiment, const std::map<std::stri
 /// Refuses a checkpoint of another model, data set, fleet or seed, naming what differs.
 void check_resumable(const Checkpoint& checkpoint, const Experiment& experiment, const std::string& path);
 
-/// Fills a store with initial values, or with those of a checkpoint when the core restores it.
-void initialize(class ModelStore& store, const SegmentTable& table, std::uint64_t seed);
+/// Fills a store with initial values; a core that restores a checkpoint replaces them. Where everybody trains
+/// the smallest submodel, the units that nobody keeps are zero: the full model is then that submodel.
+void initialize(class ModelStore& store, const Experiment& experiment);
 
 /// Prepares the output directory: makes it, and tries to write in it. Throws Error(environment).
 void prepare_output(const std::string& directory, const std::map<std::string, std::string>& in_effect,

@@ -184,7 +184,8 @@ class SimulatedFleet {
                      [] { return !stop_requested(); });
     if (!round) return;
     round->own_values();
-    const PlanCost& cost = experiment_.fleet.costs[i];
+    const Assignment window = window_at(*experiment_.table, task.assignment, round->index);
+    const PlanCost cost = estimate_cost(*experiment_.table, window, experiment_.training);
     const DeviceProfile& device = experiment_.fleet.budgets[i].device;
     // Times of the simulated device, in place of this machine's.
     RoundReport& report = round->report;
@@ -239,7 +240,7 @@ int run_train_in_process(const CommandLine& given) {
   fmt::print("{}\n", fleet_table(*experiment.table, experiment.fleet));
 
   ModelStore store(*experiment.table);
-  initialize(store, *experiment.table, options.seed);
+  initialize(store, experiment);
   StagingPool pool(std::numeric_limits<std::size_t>::max() / 2);  // before the core, which holds its buffers
   ServerCore core(*experiment.table, store,
                   {options.policy, options.rounds, options.seed, 0,

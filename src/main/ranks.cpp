@@ -103,7 +103,7 @@ int serve(MpiRuntime& mpi, const CommandLine& command, const Experiment& e,
   const RunOptions& options = e.options;
   const int workers = mpi.size() - 1;
   ModelStore store(*e.table);
-  initialize(store, *e.table, options.seed);
+  initialize(store, e);
   // Staging for three quarters of the model, and never less than one message a worker: with model and sums,
   // 4x the model.
   const auto largest = static_cast<std::size_t>(e.table->largest_segment()) * sizeof(float) + (64U << 10);

@@ -27,8 +27,8 @@ std::int64_t missing(const std::vector<int>& trainers, int wanted) {
 }
 
 std::string describe(const Assignment& a) {
-  return fmt::format("{} blocks ({} frozen), {} heads, {} neurons", a.kept_blocks, a.frozen_blocks, a.heads,
-                     a.neurons);
+  return fmt::format("{} blocks ({} frozen{}), {} heads, {} neurons", a.kept_blocks, a.frozen_blocks,
+                     a.rolling != 0 ? " in turn" : "", a.heads, a.neurons);
 }
 
 /// Gives segments that lack trainers more of them by planning single clients anew.
@@ -159,7 +159,7 @@ void give_full_models(const SegmentTable& table, const TrainingShape& training, 
 }
 
 void give_smallest_submodel(const SegmentTable& table, const TrainingShape& training, FleetPlan& plan) {
-  const auto memory = [&](const Assignment& a) { return estimate_cost(table, a, training).memory.total(); };
+  const auto memory = [&](const Assignment& a) { return largest_cost(table, a, training).memory.total(); };
   const Assignment smallest =
       *std::min_element(plan.assignments.begin(), plan.assignments.end(),
                         [&](const Assignment& a, const Assignment& b) { return memory(a) < memory(b); });
@@ -170,6 +170,12 @@ void give_smallest_submodel(const SegmentTable& table, const TrainingShape& trai
     plan.notes.push_back(changed +
                          ": less than the budget holds, as everybody trains the same (--submodel smallest)");
   }
+}
+
+Assignment plan_one(const SegmentTable& table, const TrainingShape& training, const ClientBudget& budget,
+                    const FleetRules& rules) {
+  return rules.rolling_windows ? plan_rolling_client(table, training, budget, rules.balance)
+                               : plan_client(table, training, budget, rules.balance, rules.frozen_blocks);
 }
 
 }  // namespace
@@ -208,9 +214,9 @@ FleetPlan plan_fleet(const SegmentTable& table, const TrainingShape& training,
   } else {
     // Clients with the same budget have the same plan.
     for (std::size_t client = 0; client < plan.budgets.size(); ++client) {
-      plan.assignments.push_back(client < budgets.size() ? plan_client(table, training, plan.budgets[client],
-                                                                       rules.balance, rules.frozen_blocks)
-                                                         : plan.assignments[client - budgets.size()]);
+      plan.assignments.push_back(client < budgets.size()
+                                     ? plan_one(table, training, plan.budgets[client], rules)
+                                     : plan.assignments[client - budgets.size()]);
     }
     if (rules.submodel == SubmodelKind::smallest) give_smallest_submodel(table, training, plan);
   }
@@ -218,7 +224,7 @@ FleetPlan plan_fleet(const SegmentTable& table, const TrainingShape& training,
   if (rules.submodel == SubmodelKind::fit) Coverage(table, training, plan, rules).repair();
   if (plan.least_trainers() < rules.min_trainers) refuse(table, training, plan, rules);
   for (const Assignment& assignment : plan.assignments) {
-    plan.costs.push_back(assignment.takes_part() ? estimate_cost(table, assignment, training) : PlanCost{});
+    plan.costs.push_back(assignment.takes_part() ? largest_cost(table, assignment, training) : PlanCost{});
   }
   return plan;
 }

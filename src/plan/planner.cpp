@@ -28,7 +28,7 @@ bool starts_like_a_size(const std::string& text) {
 
 bool fits(const SegmentTable& table, const Assignment& assignment, const TrainingShape& training,
           const ClientBudget& budget) {
-  const PlanCost cost = estimate_cost(table, assignment, training);
+  const PlanCost cost = largest_cost(table, assignment, training);
   return cost.memory.total() <= budget.memory && cost.parameters <= budget.parameters;
 }
 
@@ -184,6 +184,47 @@ Assignment plan_client(const SegmentTable& table, const TrainingShape& training,
     (fits(table, ladder.at(middle), training, budget) ? fitting : too_large) = middle;
   }
   return ladder.at(fitting);
+}
+
+PlanCost largest_cost(const SegmentTable& table, const Assignment& assignment,
+                      const TrainingShape& training) {
+  PlanCost largest;
+  for (int round = 0; round < window_count(table, assignment); ++round) {
+    const PlanCost cost = estimate_cost(table, window_at(table, assignment, round), training);
+    if (round == 0 || cost.memory.total() > largest.memory.total()) largest = cost;
+  }
+  return largest;
+}
+
+Assignment plan_rolling_client(const SegmentTable& table, const TrainingShape& training,
+                               const ClientBudget& budget, BalanceKind balance) {
+  const ModelOptions& m = table.options();
+  // Every block must come into some window: none is shorter than the largest distance between exits.
+  int shortest = 0, last = -1;
+  for (const int exit : m.exits) {
+    shortest = std::max(shortest, exit - last);
+    last = exit;
+  }
+  const auto try_ladder = [&](BalanceKind kind, Assignment& best) {
+    const Ladder ladder(table, kind, 0, m.blocks);
+    bool found = false;
+    for (int step = 1; step <= ladder.steps(); ++step) {
+      Assignment rolling = ladder.at(step);
+      const int length = std::max(shortest, rolling.kept_blocks);
+      if (length == m.blocks) break;
+      rolling.frozen_blocks = m.blocks - length;
+      rolling.kept_blocks = m.blocks;
+      rolling.rolling = 1;
+      if (!fits(table, rolling, training, budget)) break;
+      best = rolling;
+      found = true;
+    }
+    return found;
+  };
+  Assignment best = plan_client(table, training, budget, balance, 0);
+  if (best.kept_blocks == m.blocks || try_ladder(balance, best)) return best;
+  if (balance == BalanceKind::wide) try_ladder(BalanceKind::balanced, best);
+  return best;
 }
 
 }  // namespace cos2p

@@ -55,6 +55,7 @@ nlohmann::json client_json(const FleetPlan& plan, std::size_t client) {
           {"device", plan.budgets[client].device.name},
           {"kept_blocks", a.kept_blocks},
           {"frozen_blocks", a.frozen_blocks},
+          {"rolling", a.rolling != 0},
           {"heads", a.heads},
           {"neurons", a.neurons},
           {"parameters", cost.parameters},
@@ -94,7 +95,8 @@ std::string fleet_table(const SegmentTable& table, const FleetPlan& plan) {
     const Assignment& a = plan.assignments[c];
     const PlanCost& cost = plan.costs[c];
     rows.push_back({fmt::format("{}", c), plan.budgets[c].text, bytes(plan.budgets[c].memory),
-                    fmt::format("{}/{}", a.kept_blocks, m.blocks), fmt::format("{}", a.frozen_blocks),
+                    fmt::format("{}/{}", a.kept_blocks, m.blocks),
+                    fmt::format("{}{}", a.frozen_blocks, a.rolling != 0 ? " in turn" : ""),
                     fmt::format("{}/{}", a.heads, m.heads), fmt::format("{}/{}", a.neurons, m.feed_forward),
                     fmt::format("{}", cost.parameters), fmt::format("{}", cost.trained_parameters),
                     bytes(cost.memory.total()), fmt::format("{:.2f}", cost.step_flops * 1e-9),

@@ -1,5 +1,6 @@
 #include "cos2p/plan/submodel_plan.hpp"
 
+#include <algorithm>
 #include <utility>
 
 #include "cos2p/support/error.hpp"
@@ -53,7 +54,41 @@ void check_sets(const std::vector<UnitSet>& sets, int kept_blocks, std::int64_t 
 
 }  // namespace
 
+namespace {
+
+// Blocks that each window keeps, from the shallowest window to the deepest: the longest that fits at the
+// start, then every deeper exit.
+std::vector<int> window_ends(const SegmentTable& table, const Assignment& assignment) {
+  const int length = assignment.kept_blocks - assignment.frozen_blocks;
+  std::vector<int> ends;
+  for (const int exit : table.options().exits) {
+    if (exit >= assignment.kept_blocks) break;
+    if (exit < length) ends.clear();
+    ends.push_back(exit + 1);
+  }
+  return ends;
+}
+
+}  // namespace
+
+Assignment window_at(const SegmentTable& table, const Assignment& assignment, int local_round) {
+  if (assignment.rolling == 0) return assignment;
+  const std::vector<int> ends = window_ends(table, assignment);
+  COS2P_ASSERT(!ends.empty() && local_round >= 0);
+  const int length = assignment.kept_blocks - assignment.frozen_blocks;
+  Assignment window = assignment;
+  window.rolling = 0;
+  window.kept_blocks = ends[static_cast<std::size_t>(local_round) % ends.size()];
+  window.frozen_blocks = std::max(0, window.kept_blocks - length);
+  return window;
+}
+
+int window_count(const SegmentTable& table, const Assignment& assignment) {
+  return assignment.rolling == 0 ? 1 : static_cast<int>(window_ends(table, assignment).size());
+}
+
 bool trains(const Assignment& assignment, const Segment& segment) {
+  if (assignment.rolling != 0) return segment.block < assignment.kept_blocks;
   return assignment.takes_part() && segment.block < assignment.kept_blocks &&
          (assignment.frozen_blocks == 0 || segment.block >= assignment.frozen_blocks);
 }

@@ -71,6 +71,14 @@ Aggregator::Aggregator(const SegmentTable& table, ModelStore& store, const Polic
   contributed_.assign(segments, std::vector<bool>(clients_.size(), false));
 }
 
+bool Aggregator::trains_now(const ClientState& client, const Segment& segment) const {
+  return client.trainer.active && trains(window_at(table_, client.trainer.assignment, client.round), segment);
+}
+
+void Aggregator::set_round(ClientId client, int local_round) {
+  clients_[static_cast<std::size_t>(client.value())].round = local_round;
+}
+
 double Aggregator::weight_of(const Trainer& trainer) const {
   if (policy_.weighting == WeightingKind::uniform) return 1;
   return quantize_weight(std::max(trainer.samples / largest_samples_, 1 / kWeightSteps));
@@ -84,9 +92,10 @@ double Aggregator::pace(const MessageHeader& header) const {
   const auto segment = static_cast<std::size_t>(header.segment);
   int slowest = header.client_round + 1;
   for (const ClientState& client : clients_) {
-    if (!client.trainer.active || !trains(client.trainer.assignment, table_[SegmentId(header.segment)]))
-      continue;
-    slowest = std::min(slowest, std::max(1, client.last_round[segment] + 1));
+    if (!trains_now(client, table_[SegmentId(header.segment)])) continue;
+    // A rolling client has been through rounds in which it did not train this segment.
+    const int rounds = client.trainer.assignment.rolling != 0 ? client.round : client.last_round[segment] + 1;
+    slowest = std::min(slowest, std::max(1, rounds));
   }
   return std::max(kLeast, static_cast<double>(slowest) / (header.client_round + 1));
 }
@@ -104,6 +113,10 @@ UpdateVerdict Aggregator::check_shape(const MessageHeader& header, std::string& 
   const ClientState& client = clients_[static_cast<std::size_t>(header.client)];
   if (!trains(client.trainer.assignment, segment)) {
     reason = fmt::format("client {} does not train {}", header.client, segment.name);
+    return UpdateVerdict::malformed;
+  }
+  if (header.client_round < 0) {
+    reason = fmt::format("local round {} cannot be", header.client_round);
     return UpdateVerdict::malformed;
   }
   const std::int64_t bitmap = segment.units > 0 ? UnitSet::bitmap_bytes(segment.units) : 0;
@@ -145,6 +158,12 @@ UpdateVerdict Aggregator::add(Message update, double now_s, std::string& reason)
   const MessageHeader& header = update.header;
   const SegmentId id(header.segment);
   const Segment& segment = table_[id];
+  const Trainer& trainer = clients_[static_cast<std::size_t>(header.client)].trainer;
+  if (!trains(window_at(table_, trainer.assignment, header.client_round), segment)) {
+    reason = fmt::format("client {} does not train {} in its local round {}", header.client, segment.name,
+                         header.client_round);
+    return UpdateVerdict::malformed;
+  }
   Pending pending;
   pending.header = header;
   try {
@@ -185,7 +204,7 @@ UpdateVerdict Aggregator::add(Message update, double now_s, std::string& reason)
 
 int Aggregator::active_trainers(SegmentId id) const {
   return static_cast<int>(std::count_if(clients_.begin(), clients_.end(), [&](const ClientState& client) {
-    return client.trainer.active && trains(client.trainer.assignment, table_[id]);
+    return trains_now(client, table_[id]);
   }));
 }
 
@@ -224,7 +243,7 @@ Anchor Aggregator::anchor(const Segment& segment, const SegmentState& state) con
   result.units.assign(static_cast<std::size_t>(segment.units), 0);
   for (std::size_t c = 0; c < clients_.size(); ++c) {
     const ClientState& client = clients_[c];
-    if (delivered[c] || !client.trainer.active || !trains(client.trainer.assignment, segment)) continue;
+    if (delivered[c] || !trains_now(client, segment)) continue;
     const double weight = weight_of(client.trainer);
     result.shared += weight;
     const UnitSet& units = client.segment_units[static_cast<std::size_t>(segment.id.value())];

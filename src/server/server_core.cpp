@@ -78,6 +78,7 @@ void ServerCore::report(const Message& message, double now_s) {
   std::memcpy(&body, message.body.data(), sizeof body);
   ClientRecord& client = setup_.clients[static_cast<std::size_t>(header.client)];
   client.rounds = header.client_round + 1;
+  if (!setup_.policy.lockstep()) aggregator_.set_round(ClientId(header.client), client.rounds);
   client.measured_memory = std::max(client.measured_memory, body.peak_memory);
   history_.clients.push_back({state_round_, header.client, header.client_round, now_s, body});
   if (open_since_s_ < 0) open_since_s_ = now_s;
@@ -137,7 +138,14 @@ void ServerCore::close_round_if_due(double now_s) {
   open_since_s_ = -1;
   loss_sum_ = sample_sum_ = compute_s_ = waiting_s_ = staleness_sum_ = 0;
   std::fill(merged_updates_.begin(), merged_updates_.end(), 0);
+  if (setup_.policy.lockstep()) start_clients();
   if (on_round_closed) on_round_closed(closed);
+}
+
+/// Each client goes on with the round after those it delivered.
+void ServerCore::start_clients() {
+  for (std::size_t c = 0; c < setup_.clients.size(); ++c)
+    aggregator_.set_round(ClientId(narrow<std::int32_t>(c)), setup_.clients[c].rounds);
 }
 
 void ServerCore::set_active(ClientId client, bool active, double now_s) {
@@ -213,6 +221,12 @@ void ServerCore::restore(const Checkpoint& checkpoint) {
   waiting_s_ = state.open_waiting_s;
   if (state.open_updates.size() == merged_updates_.size()) merged_updates_ = state.open_updates;
   aggregator_.restore(checkpoint);
+  start_clients();
+  if (!setup_.policy.lockstep()) return;
+  // In lockstep, who has reported in the round that is open waits, still in the local round it reported.
+  for (const ClientRow& row : history_.clients) {
+    if (row.round == state_round_) aggregator_.set_round(ClientId(row.client), row.client_round);
+  }
 }
 
 }  // namespace cos2p

@@ -156,9 +156,9 @@ class ByteSink {
     put(s.version, s.updates, s.trainers, s.last_staleness, s.last_updates);
   }
   void one(const ClientRecord& c) {
-    put(c.budget, c.assignment.kept_blocks, c.assignment.frozen_blocks, c.assignment.heads,
-        c.assignment.neurons, c.memory_budget, c.predicted_memory, c.measured_memory, c.samples,
-        c.class_counts, c.rounds, c.heads, c.neurons);
+    put(c.budget, c.assignment.kept_blocks, c.assignment.frozen_blocks, c.assignment.rolling,
+        c.assignment.heads, c.assignment.neurons, c.memory_budget, c.predicted_memory, c.measured_memory,
+        c.samples, c.class_counts, c.rounds, c.heads, c.neurons);
   }
 };
 

@@ -83,7 +83,8 @@ BOOST_AUTO_TEST_CASE(hard_concrete_gates_open_for_units_of_worth_and_repeat_with
   const UnitScores result = scores(WidthRule::hard_concrete, 60, 5);
   BOOST_TEST((top_units(result.heads.at(0), 2) == UnitSet(4, {1, 2})));
   BOOST_TEST((top_units(result.neurons.at(0), 9) == UnitSet(18, {0, 2, 4, 6, 8, 10, 12, 14, 16})));
-  const UnitScores again = scores(WidthRule::hard_concrete, 60, 5), other = scores(WidthRule::hard_concrete, 60, 6);
+  const UnitScores again = scores(WidthRule::hard_concrete, 60, 5),
+                   other = scores(WidthRule::hard_concrete, 60, 6);
   BOOST_TEST((again.neurons == result.neurons));
   BOOST_TEST((other.neurons != result.neurons));
 }
@@ -104,7 +105,8 @@ BOOST_AUTO_TEST_CASE(a_mask_phase_leaves_the_weights_alone_and_no_gradients) {
       vit, {WidthRule::straight_through, 3, 2, 6}, prior,
       [&](const VitGates& gates) { return vit.forward(images, true, &gates).back().square().sum(); }, noise);
   BOOST_TEST(result.heads.size() == 2U);
-  for (std::size_t i = 0; i < before.size(); ++i) BOOST_TEST(torch::equal(before[i], vit.flat(vit.segments()[i])));
+  for (std::size_t i = 0; i < before.size(); ++i)
+    BOOST_TEST(torch::equal(before[i], vit.flat(vit.segments()[i])));
   for (const std::vector<double>& block : result.neurons) {
     BOOST_TEST((block != std::vector<double>(18, 1)));  // every block's units, the first ones too, were rated
   }
@@ -122,7 +124,10 @@ BOOST_AUTO_TEST_CASE(a_mask_phase_needs_no_more_memory_than_training) {
   const Case cases[] = {
       {"micro, a quarter of the width", "micro", {6, 0, 1, 32}, {32, OptimizerKind::sgd, true}},
       {"micro, half of the width, shallow, frozen", "micro", {4, 2, 2, 64}, {64, OptimizerKind::sgd, false}},
-      {"tiny, a third of the width, weights dominate", "tiny", {6, 0, 1, 256}, {4, OptimizerKind::adamw, true}},
+      {"tiny, a third of the width, weights dominate",
+       "tiny",
+       {6, 0, 1, 256},
+       {4, OptimizerKind::adamw, true}},
       {"tiny, narrow and deep", "tiny", {6, 0, 1, 64}, {16, OptimizerKind::sgd, true}},
   };
   for (const Case& c : cases) {
@@ -137,7 +142,8 @@ BOOST_AUTO_TEST_CASE(a_mask_phase_needs_no_more_memory_than_training) {
     {
       VitShape shape;
       shape.kept_blocks = shape.frozen_blocks = c.assignment.kept_blocks;
-      shape.heads.assign(static_cast<std::size_t>(shape.kept_blocks), prefix_units(options.heads, phase.heads));
+      shape.heads.assign(static_cast<std::size_t>(shape.kept_blocks),
+                         prefix_units(options.heads, phase.heads));
       shape.neurons.assign(static_cast<std::size_t>(shape.kept_blocks),
                            prefix_units(options.feed_forward, phase.neurons));
       const Vit vit(table, shape, torch::kCPU);
@@ -151,21 +157,19 @@ BOOST_AUTO_TEST_CASE(a_mask_phase_needs_no_more_memory_than_training) {
         const torch::Tensor images = images_for(options, phase.batch_size);
         torch::Tensor sum = torch::zeros({});
         for (const torch::Tensor& logits : vit.forward(images, true, &gates)) {
-          sum = sum + torch::nn::functional::cross_entropy(
-                          logits, torch::zeros({phase.batch_size}, torch::kInt64));
+          sum = sum +
+                torch::nn::functional::cross_entropy(logits, torch::zeros({phase.batch_size}, torch::kInt64));
         }
         return sum;
       };
-      train_scores(vit, {WidthRule::straight_through, 2, c.assignment.heads, c.assignment.neurons}, prior, loss,
-                   noise);
+      train_scores(vit, {WidthRule::straight_through, 2, c.assignment.heads, c.assignment.neurons}, prior,
+                   loss, noise);
     }
     const auto measured = static_cast<double>(tensor_memory::peak() - before);
-    const auto limit =
-        static_cast<double>(estimate_cost(table, c.assignment, c.training).memory.total());
+    const auto limit = static_cast<double>(estimate_cost(table, c.assignment, c.training).memory.total());
     BOOST_TEST_MESSAGE(c.name << ": " << phase.heads << " heads and " << phase.neurons << " neurons, batch "
                               << phase.batch_size << ", measured " << measured / 1024 << " KiB, predicted "
-                              << static_cast<double>(phase.memory) / 1024 << ", training "
-                              << limit / 1024);
+                              << static_cast<double>(phase.memory) / 1024 << ", training " << limit / 1024);
     BOOST_TEST(measured <= limit, c.name << ": " << measured << " bytes, training is allowed " << limit);
     const double ratio = static_cast<double>(phase.memory) / measured;
     BOOST_TEST(ratio > 0.8, c.name << ": " << ratio);

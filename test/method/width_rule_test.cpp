@@ -67,7 +67,8 @@ BOOST_AUTO_TEST_CASE(a_random_draw_is_named_by_its_stream_and_fair) {
   std::vector<int> seen(10, 0);
   Rng rng(1);
   for (int draw = 0; draw < 4000; ++draw) {
-    for (const std::int32_t unit : random_units(10, 3, rng).kept()) ++seen[static_cast<std::size_t>(unit)];
+    const UnitSet drawn = random_units(10, 3, rng);
+    for (const std::int32_t unit : drawn.kept()) ++seen[static_cast<std::size_t>(unit)];
   }
   for (const int times : seen) BOOST_TEST(std::abs(times - 1200) < 4 * 29);
 }

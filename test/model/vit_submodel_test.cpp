@@ -308,13 +308,14 @@ BOOST_AUTO_TEST_CASE(gates_of_0_and_1_are_the_submodel_and_others_scale_a_unit) 
     const auto images = images_for(table.options(), 3);
     const auto expected = sub.forward(images, false), got = full.forward(images, false, &gates);
     for (std::size_t exit = 0; exit < got.size(); ++exit)
-      BOOST_TEST(torch::allclose(got[exit], expected[exit], 1e-5, 2e-5), "seed " << seed << ", exit " << exit);
+      BOOST_TEST(torch::allclose(got[exit], expected[exit], 1e-5, 2e-5),
+                 "seed " << seed << ", exit " << exit);
   }
 }
 
 BOOST_AUTO_TEST_CASE(a_gates_gradient_is_that_of_its_units_output_row) {
-  // d loss / d gate = sum over the unit's output row of weight * d loss / d weight, at gate 1; with all weights
-  // frozen as well as with none.
+  // d loss / d gate = sum over the unit's output row of weight * d loss / d weight, at gate 1; with all
+  // weights frozen as well as with none.
   const SegmentTable table(small_model());
   for (const int frozen : {0, 3}) {
     VitShape shape = VitShape::full(table.options());

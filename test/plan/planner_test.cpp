@@ -318,6 +318,37 @@ BOOST_AUTO_TEST_CASE(submodel_kinds_give_what_they_say) {
                [&] { plan_fleet(table, {}, {share(table, "0.5")}, 4, rules); });
 }
 
+BOOST_AUTO_TEST_CASE(rolling_windows_cover_the_model_within_every_budget) {
+  const SegmentTable table = preset_table("micro");
+  for (const BalanceKind balance : {BalanceKind::wide, BalanceKind::balanced}) {
+    for (const char* text : {"0.9", "0.7", "0.5", "0.4"}) {
+      FleetRules rules;
+      rules.balance = balance;
+      rules.rolling_windows = true;
+      const ClientBudget budget = share(table, text);
+      const FleetPlan plan = plan_fleet(table, {}, {budget}, 2, rules);
+      const Assignment& a = plan.assignments[0];
+      BOOST_TEST_MESSAGE(text << ": " << a.kept_blocks << " kept, " << a.frozen_blocks << " frozen, "
+                              << a.heads << " heads, " << a.neurons << " neurons, rolling " << a.rolling);
+      BOOST_TEST(a.kept_blocks == 6);
+      BOOST_TEST(plan.least_trainers() == 2);
+      BOOST_TEST((a.rolling != 0 || a.frozen_blocks == 0));
+      std::int64_t most = 0;
+      for (int round = 0; round < window_count(table, a); ++round)
+        most = std::max(most, needed(table, window_at(table, a, round)));
+      BOOST_TEST(most <= budget.memory);
+      BOOST_TEST(plan.costs[0].memory.total() == most);
+    }
+  }
+  FleetRules rules;
+  rules.balance = BalanceKind::wide;
+  rules.rolling_windows = true;
+  const FleetPlan plan = plan_fleet(table, {}, {share(table, "0.7")}, 1, rules);
+  BOOST_TEST(plan.assignments[0].rolling == 1);
+  BOOST_TEST(plan.assignments[0].neurons == 128);  // wide: all units
+  BOOST_TEST(fleet_table(table, plan).find(" in turn") != std::string::npos);
+}
+
 BOOST_AUTO_TEST_CASE(reports_hold_every_client_and_segment) {
   const SegmentTable table = preset_table("micro");
   const FleetPlan plan =

@@ -177,3 +177,59 @@ BOOST_AUTO_TEST_CASE(less_of_anything_costs_less) {
     BOOST_TEST(flops(less) < flops(full));
   }
 }
+
+BOOST_AUTO_TEST_CASE(a_rolling_window_moves_from_the_shallowest_exit_to_the_deepest_and_again) {
+  ModelOptions options = model_preset("micro");  // 6 blocks, an exit after each
+  options.validate();
+  const SegmentTable table(options);
+  const Assignment two{6, 4, 4, 128, 1};
+  BOOST_TEST(window_count(table, two) == 5);
+  const int kept[] = {2, 3, 4, 5, 6, 2}, frozen[] = {0, 1, 2, 3, 4, 0};
+  for (int round = 0; round < 6; ++round) {
+    const Assignment window = window_at(table, two, round);
+    BOOST_TEST((window == Assignment{kept[round], frozen[round], 4, 128, 0}), "round " << round);
+  }
+  options.exits = {1, 3, 5};
+  const SegmentTable sparse(options);
+  BOOST_TEST(window_count(sparse, two) == 3);
+  BOOST_TEST((window_at(sparse, two, 1) == Assignment{4, 2, 4, 128, 0}));
+  const Assignment three{6, 3, 4, 128, 1};
+  BOOST_TEST((window_at(sparse, three, 0) == Assignment{2, 0, 4, 128, 0}));
+  BOOST_TEST((window_at(sparse, three, 1) == Assignment{4, 1, 4, 128, 0}));
+  BOOST_TEST((window_at(sparse, three, 5) == Assignment{6, 3, 4, 128, 0}));
+  const Assignment fixed{4, 1, 4, 128, 0};
+  BOOST_TEST((window_at(sparse, fixed, 7) == fixed));
+  BOOST_TEST(window_count(sparse, fixed) == 1);
+}
+
+BOOST_AUTO_TEST_CASE(in_one_turn_of_its_windows_a_rolling_client_trains_everything) {
+  for (std::uint64_t seed = 0; seed < 60; ++seed) {
+    Rng rng(seed);
+    ModelOptions options = small_options();
+    options.blocks = 2 + static_cast<int>(rng.below(7));
+    options.exits.clear();
+    int last = -1, gap = 0;
+    for (int block = 0; block < options.blocks; ++block) {
+      if (block + 1 != options.blocks && rng.below(2) == 0) continue;
+      options.exits.push_back(block);
+      gap = std::max(gap, block - last);
+      last = block;
+    }
+    options.validate();
+    const SegmentTable table(options);
+    for (int length = gap; length < options.blocks; ++length) {
+      const Assignment rolling{options.blocks, options.blocks - length, 2, 5, 1};
+      for (const Segment& segment : table) {
+        int times = 0;
+        for (int round = 0; round < window_count(table, rolling); ++round) {
+          const Assignment window = window_at(table, rolling, round);
+          check_assignment(table, window);
+          BOOST_TEST(window.kept_blocks - window.frozen_blocks <= length);
+          times += trains(window, segment) ? 1 : 0;
+        }
+        BOOST_TEST(times >= 1, "seed " << seed << ", length " << length << ", " << segment.name);
+        BOOST_TEST(trains(rolling, segment));
+      }
+    }
+  }
+}

@@ -12,6 +12,15 @@ for rule in prefix rolling random taylor straight-through hard-concrete; do
     h5diff "${not_reports[@]}" "$rule-whole/latest" "$rule-halves/latest" $group >diff.txt || bad "$rule: $group differs after the resume: $(head -3 diff.txt)"
   done
 done
+# Client 2 is narrow; in lockstep its fourth local round is in its second choice.
+units() { h5dump -y -w 0 -d "/clients/0002/masks/block_00/neurons" "$1/latest" | grep -oE '^ *[01](, [01])+' | tr -d ' \n'; }
+for rule in prefix rolling; do
+  expect 0 "checkpoint:" "$COS2P_BINARY" train --transport in-process --policy sync --width-rule $rule --reselect-every 2 "${TINY[@]}" --rounds 4 --quiet --output $rule-sync
+done
+prefix=$(units prefix-sync)
+[[ $prefix =~ ^1(,1)*(,0)+$ ]] || bad "prefix kept $prefix"
+# {(j - 1) mod 64}: the prefix moved down by one unit, the first of it to the end
+[ "$(units rolling-sync)" = "${prefix#1,},1" ] || bad "rolling kept $(units rolling-sync) after the prefix $prefix"
 for rule in random taylor straight-through hard-concrete; do
   h5diff prefix-whole/latest "$rule-whole/latest" /model >/dev/null && bad "$rule gave the same model as prefix"
 done

@@ -128,3 +128,65 @@ BOOST_AUTO_TEST_CASE(a_restored_core_continues_in_the_middle_of_a_round_to_the_s
   BOOST_TEST(a.history.rounds.back().n_star == b.history.rounds.back().n_star);
   BOOST_TEST(a.history.rounds.back().loss == b.history.rounds.back().loss);
 }
+
+BOOST_AUTO_TEST_CASE(a_rolling_client_is_waited_for_only_where_its_window_stands) {
+  const SegmentTable table = tiny_table();  // two blocks
+  ModelStore store(table);
+  zero(store, table);
+  ServerCore::Setup setup = Run::setup(table, policy_of(PolicyKind::sync), 2, 4);
+  setup.clients[1].assignment = {2, 1, 2, 6,
+                                 1};  // one block in turn: block 0 with the embedding, then block 1
+  ServerCore core(table, store, setup);
+  int dropped = 0;
+  core.on_dropped = [&](const MessageHeader&, UpdateVerdict, const std::string&) { ++dropped; };
+  const auto deliver = [&](int client, int round) {
+    const Assignment window =
+        window_at(table, setup.clients[static_cast<std::size_t>(client)].assignment, round);
+    for (const Segment& segment : table) {
+      if (trains(window, segment))
+        core.handle(constant_update(segment, client, round, store.version(segment.id), 1), 1);
+    }
+    core.handle(round_report(client, round, 100, 1), 1);
+  };
+  const auto versions = [&] {
+    return std::vector<std::uint64_t>{store.version(table.embedding()), store.version(table.attention(0)),
+                                      store.version(table.attention(1))};
+  };
+  deliver(0, 0);
+  BOOST_TEST(versions() == (std::vector<std::uint64_t>{0, 0, 1}), boost::test_tools::per_element());
+  deliver(1, 0);
+  BOOST_TEST(versions() == (std::vector<std::uint64_t>{1, 1, 1}), boost::test_tools::per_element());
+  BOOST_TEST(core.round() == 1);
+  deliver(0, 1);
+  BOOST_TEST(versions() == (std::vector<std::uint64_t>{2, 2, 1}), boost::test_tools::per_element());
+  BOOST_TEST(dropped == 0);
+  core.handle(constant_update(table[table.embedding()], 1, 1, 2, 1), 1);  // not in its second window
+  BOOST_TEST(dropped == 1);
+
+  // A resume in the middle of a round goes on in the same windows.
+  ServerCore resumed(table, store, setup);
+  resumed.restore(core.snapshot(1));
+  for (const Segment& segment : table) {
+    if (trains(window_at(table, setup.clients[1].assignment, 1), segment))
+      resumed.handle(constant_update(segment, 1, 1, store.version(segment.id), 1), 2);
+  }
+  resumed.handle(round_report(1, 1, 100, 1), 2);
+  BOOST_TEST(versions() == (std::vector<std::uint64_t>{2, 2, 2}), boost::test_tools::per_element());
+  BOOST_TEST(resumed.round() == 2);
+}
+
+BOOST_AUTO_TEST_CASE(a_client_without_a_part_is_waited_for_by_nobody) {
+  const SegmentTable table = tiny_table();
+  ModelStore store(table);
+  zero(store, table);
+  ServerCore::Setup setup = Run::setup(table, policy_of(PolicyKind::sync), 3, 2);
+  setup.clients[1].assignment = Assignment{};
+  ServerCore core(table, store, setup);
+  for (const int client : {0, 2}) {
+    for (const Segment& segment : table)
+      core.handle(constant_update(segment, client, 0, store.version(segment.id), 1), 1);
+    core.handle(round_report(client, 0, 100, 1), 1);
+  }
+  BOOST_TEST(core.round() == 1);
+  BOOST_TEST(store.version(table.embedding()) == 1U);
+}

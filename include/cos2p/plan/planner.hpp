@@ -34,6 +34,14 @@ BalanceKind parse_balance_kind(const std::string& text);
 Assignment plan_client(const SegmentTable& table, const TrainingShape& training, const ClientBudget& budget,
                        BalanceKind balance, int frozen_blocks);
 
+/// The submodel with a rolling window of trained blocks whose every window is within the budget: as long and
+/// as wide as the depth and width that `balance` gives for a step of its ladder. An assignment that is not
+/// rolling where no such window fits, or where plan_client() keeps all blocks anyway.
+Assignment plan_rolling_client(const SegmentTable& table, const TrainingShape& training,
+                               const ClientBudget& budget, BalanceKind balance);
+/// The cost of the window that needs the most memory.
+PlanCost largest_cost(const SegmentTable& table, const Assignment& assignment, const TrainingShape& training);
+
 struct FleetPlan {
   std::vector<ClientBudget> budgets;    ///< per client
   std::vector<Assignment> assignments;  ///< per client; without blocks where it takes no part
@@ -57,6 +65,8 @@ struct FleetRules {
   int frozen_blocks = 0;
   SubmodelKind submodel = SubmodelKind::fit;
   int min_trainers = 1;  ///< N*: trainers that every segment must have
+  /// Where the balance drops blocks: instead keep all of them and train a window that moves with the rounds.
+  bool rolling_windows = false;
 };
 
 /// Client c gets budgets[c % budgets.size()]. Where a segment would have fewer than `min_trainers` trainers,

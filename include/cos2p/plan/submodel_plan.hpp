@@ -15,14 +15,22 @@ struct Assignment {
   int frozen_blocks = 0;  ///< embedding and blocks 0 .. frozen_blocks-1 are not trained; < kept_blocks
   int heads = 0;          ///< kept heads in each kept block, >= 1
   int neurons = 0;        ///< kept neurons in each kept block, >= 1
+  int rolling = 0;        ///< 1: this is the deepest of the windows that window_at() takes in turn
   bool takes_part() const { return kept_blocks > 0; }
   bool operator==(const Assignment& o) const {
     return kept_blocks == o.kept_blocks && frozen_blocks == o.frozen_blocks && heads == o.heads &&
-           neurons == o.neurons;
+           neurons == o.neurons && rolling == o.rolling;
   }
 };
 Assignment full_assignment(const ModelOptions& model);
-/// Whether a client with this assignment trains (and pushes) the segment.
+/// What a client keeps and trains in its local round `local_round`: the assignment itself, or, where it is
+/// rolling, one of the windows of `kept_blocks - frozen_blocks` trained blocks that end at an exit, from the
+/// shallowest (nothing frozen, the embedding trained) to the deepest and again. No block is left out where a
+/// window is as long as the largest distance between exits.
+Assignment window_at(const SegmentTable& table, const Assignment& assignment, int local_round);
+/// How many windows there are; 1 where the assignment is not rolling.
+int window_count(const SegmentTable& table, const Assignment& assignment);
+/// Whether a client with this assignment trains (and pushes) the segment, in some round where it is rolling.
 bool trains(const Assignment& assignment, const Segment& segment);
 /// Throws Error(usage) for windows and widths that do not fit the model: the deepest kept block must have an
 /// exit.

@@ -50,6 +50,8 @@ class Aggregator {
   /// Turns the held update buffers of the segment that holds most into sums, to free their memory.
   void fold_largest();
   void set_active(ClientId client, bool active);
+  /// The local round that a client is in: decides what it trains where its window is rolling.
+  void set_round(ClientId client, int local_round);
   int active_trainers(SegmentId id) const;
   /// When the oldest pending update came; infinity where none is pending.
   double open_since_s() const;
@@ -84,11 +86,14 @@ class Aggregator {
   };
   struct ClientState {
     Trainer trainer;
+    int round = 0;                         ///< local round that it is in
     std::vector<std::int32_t> last_round;  ///< per segment, of the last accepted update; -1 before
     std::vector<UnitSet> heads, neurons;
     std::vector<UnitSet> segment_units;  ///< per segment, as last seen
   };
   UpdateVerdict check_age(const MessageHeader& header, std::string& reason) const;
+  /// Whether the client lives and trains the segment in the round that it is in.
+  bool trains_now(const ClientState& client, const Segment& segment) const;
   double weight_of(const Trainer& trainer) const;
   double pace(const MessageHeader& header) const;
   Anchor anchor(const Segment& segment, const SegmentState& state) const;

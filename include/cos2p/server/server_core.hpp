@@ -64,6 +64,7 @@ class ServerCore {
   void report(const Message& message, double now_s);
   void note(const std::vector<SegmentMerge>& merges);
   void close_round_if_due(double now_s);
+  void start_clients();
 
   const SegmentTable& table_;
   Setup setup_;

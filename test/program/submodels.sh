@@ -1,0 +1,20 @@
+# Who trains what: every kind of fleet trains to the end, and rolling windows resume to the bit.
+source "$(dirname "$0")/lib.sh"
+command -v h5diff >/dev/null || { echo "skipped: h5diff is not installed (hdf5-tools)"; exit 77; }
+for kind in full smallest drop; do
+  # (everybody gets the submodel of the smallest budget, so that budget must hold all blocks)
+  expect 0 "--submodel $kind" "$COS2P_BINARY" train --transport in-process --submodel $kind "${TINY[@]/1,0.7,0.5/1,0.8}" --rounds 2 --quiet --output $kind
+done
+expect 2 "--submodel drop leaves no client" "$COS2P_BINARY" plan --submodel drop --budgets 0.5
+not_reports=()
+for client in 0 1 2; do not_reports+=(--exclude-path "/in_flight/00000$client/report"); done
+for policy in sync semi-async; do
+  run=("$COS2P_BINARY" train --transport in-process --policy "$policy" --balance wide --rolling-windows "${TINY[@]}" --seed 3 --quiet)
+  expect 0 "in turn" "${run[@]}" --rounds 5 --output "$policy-whole"
+  expect 0 "checkpoint:" "${run[@]}" --rounds 2 --output "$policy-halves"
+  expect 0 "checkpoint:" "$COS2P_BINARY" train --resume "$policy-halves" --rounds 5 --quiet
+  for group in /model /segments /state /history/rounds /history/evaluations; do
+    h5diff "${not_reports[@]}" "$policy-whole/latest" "$policy-halves/latest" $group >diff.txt || bad "$policy: $group differs after the resume: $(head -3 diff.txt)"
+  done
+done
+finish
