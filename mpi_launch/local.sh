@@ -63,6 +63,8 @@ fi
 # leaves its exit code, and its process id for signals, in files. --bind-to none: more ranks than cores share the cores.
 state=$(mktemp -d "${TMPDIR:-/tmp}/cos2p-launch.XXXXXX")
 export COS2P_EXIT_CODE_FILE=$state/exit_code COS2P_SERVER_PID_FILE=$state/server_pid
+# mpirun gives its ranks a terminal of its own making: only this script knows whether a person looks on.
+if [[ -t 1 ]]; then export COS2P_TERMINAL=${COS2P_TERMINAL:-1}; else export COS2P_TERMINAL=${COS2P_TERMINAL:-0}; fi
 # Ranks end without MPI_Finalize then (it would wait for the dead), which PMIx remarks upon: its remarks go to descriptor 9.
 exec 9>/dev/null
 export PMIX_OUTPUT_STDERR_FD=9

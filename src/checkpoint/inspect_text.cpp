@@ -64,7 +64,7 @@ std::string head_text(const Checkpoint& checkpoint, const SegmentTable& table, c
   const auto parameters = table.parameters();
   return fmt::format(
       "checkpoint {} (schema {})\n"
-      "  run      {}, written {} by cos2p {}\n"
+      "  run      {}, begun {} by cos2p {}\n"
       "  state    after round {}, {:.1f} s; seed {}; {} updates not merged yet, {} local rounds under way\n"
       "  data     {}: {}; {} classes\n"
       "  model    dim {}, {} blocks of {} heads and {} neurons, exits after blocks {}\n"

@@ -9,6 +9,7 @@
 #include "cos2p/method/objective.hpp"
 #include "cos2p/model/batch_tensors.hpp"
 #include "cos2p/support/narrow.hpp"
+#include "local_optimizer.hpp"
 
 namespace cos2p {
 namespace {
@@ -39,17 +40,6 @@ class SampleStream {
   std::size_t next_;
 };
 
-std::unique_ptr<torch::optim::Optimizer> make_optimizer(const LocalTrainingOptions& local, double rate,
-                                                        std::vector<torch::Tensor> parameters) {
-  if (local.optimizer == OptimizerKind::adamw) {
-    return std::make_unique<torch::optim::AdamW>(
-        std::move(parameters), torch::optim::AdamWOptions(rate).weight_decay(local.weight_decay));
-  }
-  return std::make_unique<torch::optim::SGD>(
-      std::move(parameters),
-      torch::optim::SGDOptions(rate).momentum(local.momentum).weight_decay(local.weight_decay));
-}
-
 /// Exits of frozen blocks do not learn.
 std::vector<torch::Tensor> trained_exits(std::vector<torch::Tensor> logits) {
   const auto frozen = [](const torch::Tensor& exit) { return !exit.requires_grad(); };
@@ -71,8 +61,7 @@ bool LocalSteps::run(const LocalTrainer::KeepGoing& keep_going, RoundReport& rep
   const auto& samples = setup.partition->at(static_cast<std::size_t>(client));
   Rng rng(setup.seed, {kDataOrder, static_cast<std::uint64_t>(client), static_cast<std::uint64_t>(index)});
   SampleStream stream(samples, rng);
-  std::vector<torch::Tensor> parameters = model.parameters();
-  auto optimizer = make_optimizer(local, learning_rate(local, notice.round, notice.rounds), parameters);
+  LocalOptimizer optimizer(local, learning_rate(local, notice.round, notice.rounds), model.parameters());
   const ClassView view = class_view(local.objective, class_counts(setup.samples->set(), samples), device);
   const double distilled =
       distillation_weight(local.objective, static_cast<double>(notice.round) / std::max(1, notice.rounds));
@@ -82,12 +71,10 @@ bool LocalSteps::run(const LocalTrainer::KeepGoing& keep_going, RoundReport& rep
     const std::vector<std::int64_t> indices = stream.take(local.batch_size);
     const auto count = narrow<std::int64_t>(indices.size());
     const BatchTensors batch = batch_tensors(*setup.samples, indices, &rng, device);
-    optimizer->zero_grad();
     const std::vector<torch::Tensor> logits = trained_exits(model.forward(batch.input, true));  // (B, K) each
     Objective result = objective(logits, batch.labels, view, local.objective, distilled);
     result.loss.backward();
-    if (local.clip_norm > 0) torch::nn::utils::clip_grad_norm_(parameters, local.clip_norm);
-    optimizer->step();
+    optimizer.step();
     const torch::NoGradGuard no_grad;
     loss_sum += result.deepest * static_cast<double>(count);
     correct += logits.back().argmax(1).eq(batch.labels).sum();
@@ -95,8 +82,6 @@ bool LocalSteps::run(const LocalTrainer::KeepGoing& keep_going, RoundReport& rep
   }
   report.loss = loss_sum.item<double>() / static_cast<double>(report.samples);
   report.accuracy = correct.item<double>() / static_cast<double>(report.samples);
-  for (torch::Tensor& parameter : parameters)
-    parameter.mutable_grad() = torch::Tensor();  // no gradient memory between rounds
   return true;
 }
 

@@ -332,6 +332,7 @@ class Membership {
                      process_gone ? "its process ended"
                                   : fmt::format("no heartbeat for {:.0f} s", now - member.seen_s),
                      alive());
+        channel.abandon();  // the rest of its message will not come: its memory is for others
         Notice notice;
         notice.phase = Notice::Phase::excluded;
         channel.set_notice(notice);
