@@ -9,6 +9,7 @@
 #include "cos2p/support/blas.hpp"
 #include "cos2p/support/error.hpp"
 #include "cos2p/support/logging.hpp"
+#include "cos2p/support/memory.hpp"
 #include "cos2p/transport/mpi_runtime.hpp"
 #include "resume.hpp"
 
@@ -23,6 +24,7 @@ int run(int& argc, char**& argv, const LaunchInfo& launch) {
   setup_logging("cos2p", "", options.quiet);
   if (command.subcommand == Subcommand::plan) return run_plan(command);
   if (command.subcommand == Subcommand::inspect) return run_inspect(command);
+  keep_freed_memory();
   choose_blas_and_threads(argv, options.threads, launch.local_ranks);
   if (command.subcommand == Subcommand::evaluate) return run_evaluate(command);
   if (launch.ranks == 1) {
