@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <utility>
 #include <vector>
 
 #include "cos2p/support/span.hpp"
@@ -23,7 +24,8 @@ class UnitSet {
   std::int64_t total() const { return total_; }
   std::int64_t size() const { return static_cast<std::int64_t>(kept_.size()); }
   bool full() const { return size() == total_; }
-  const std::vector<std::int32_t>& kept() const { return kept_; }
+  const std::vector<std::int32_t>& kept() const& { return kept_; }
+  std::vector<std::int32_t> kept() && { return std::move(kept_); }  ///< of a temporary: outlives it
   bool operator==(const UnitSet& o) const { return total_ == o.total_ && kept_ == o.kept_; }
   bool operator!=(const UnitSet& o) const { return !(*this == o); }
 
