@@ -249,7 +249,9 @@ CommandLine parse_command_line(int argc, const char* const* argv, bool& finished
   result.options = config::resolve(result.subcommand, written);
   result.in_effect = config::options_in_effect(result.subcommand, result.options);
   for (const auto& [name, value] : written) {
-    if (value.source != config::Source::standard) result.given.push_back(name);
+    if (value.source == config::Source::standard) continue;
+    const config::OptionSpec& spec = *config::find_option(name);
+    if (spec.get) result.given[name] = spec.get(result.options);
   }
   return result;
 }

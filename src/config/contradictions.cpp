@@ -78,10 +78,12 @@ RunOptions read_all(Subcommand subcommand, const WrittenOptions& written) {
   return options;
 }
 
-/// An evaluation without --dataset uses the checkpoint's, which is not known here.
+/// What was not written beside --resume, and the data of an evaluation without --dataset, stand in the
+/// checkpoint and are not known here.
 bool cause_unknown(Subcommand subcommand, const WrittenOptions& written, const OptionSpec& spec) {
-  return subcommand == Subcommand::evaluate && spec.cause == "dataset" &&
-         source_of(written, "dataset") == Source::standard;
+  const bool open = subcommand == Subcommand::evaluate ? spec.cause == "dataset"
+                                                       : source_of(written, "resume") != Source::standard;
+  return open && source_of(written, spec.cause) == Source::standard;
 }
 
 void drop_meaningless(Subcommand subcommand, const RunOptions& options, WrittenOptions& written) {

@@ -38,11 +38,8 @@ CommandLine parse_recorded(const std::string& toml) {
 
 CommandLine continue_options(const CommandLine& given, const Checkpoint& checkpoint) {
   std::map<std::string, std::string> merged = checkpoint.identity.options;
-  for (const std::string& name : given.given) {
-    const auto found = given.in_effect.find(name);
-    if (found != given.in_effect.end()) merged[name] = found->second;
-  }
-  if (std::find(given.given.begin(), given.given.end(), "output") == given.given.end()) {
+  for (const auto& [name, value] : given.given) merged[name] = value;
+  if (given.given.count("output") == 0) {
     const std::filesystem::path path(given.options.resume);
     const std::filesystem::path directory = std::filesystem::is_directory(path) ? path : path.parent_path();
     merged["output"] = toml_text(directory.empty() ? "." : directory.string());
@@ -68,7 +65,7 @@ DatasetOptions evaluation_dataset(const CommandLine& given, const Checkpoint& ch
 
 CommandLine adopt_options(const std::string& server_toml, const CommandLine& given) {
   CommandLine command = parse_recorded(server_toml);
-  for (const std::string& name : given.given) {
+  for (const auto& [name, value] : given.given) {
     if (name == "data-dir") command.options.dataset.data_dir = given.options.dataset.data_dir;
     if (name == "device") command.options.device = given.options.device;
     if (name == "threads") command.options.threads = given.options.threads;

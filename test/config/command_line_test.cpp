@@ -182,8 +182,8 @@ BOOST_AUTO_TEST_CASE(every_option_of_train_reaches_its_member) {
   BOOST_TEST(line.in_effect.at("output") == "\"out dir\"");
   BOOST_TEST(line.in_effect.at("exits") == "[1, 4]");
   BOOST_TEST(line.in_effect.count("momentum") == 0);
-  BOOST_TEST((std::find(line.given.begin(), line.given.end(), "rounds") != line.given.end()));
-  BOOST_TEST((std::find(line.given.begin(), line.given.end(), "momentum") == line.given.end()));
+  BOOST_TEST(line.given.count("rounds") == 1U);
+  BOOST_TEST(line.given.count("momentum") == 0U);
 }
 
 BOOST_AUTO_TEST_CASE(defaults_and_numbers_that_follow_from_others) {
@@ -287,6 +287,13 @@ BOOST_AUTO_TEST_CASE(fleet_file) {
 BOOST_AUTO_TEST_CASE(a_file_may_be_shared_among_subcommands) {
   const TextFile file("shared.toml", to_toml(parse({"train", "--rounds", "3", "--model", "tiny"}).in_effect));
   BOOST_TEST(parse({"plan", "--config", file.path()}).options.model.dim == 192);
+}
+
+BOOST_AUTO_TEST_CASE(what_a_resumed_checkpoint_may_give_a_meaning_is_kept) {
+  const CommandLine resumed = parse({"train", "--resume", "r", "--data-dir", "d"});
+  BOOST_TEST(resumed.given.at("data-dir") == "\"d\"");
+  BOOST_TEST(resumed.given.size() == 2U);
+  BOOST_CHECK_THROW(parse({"train", "--resume", "r", "--dataset", "synthetic", "--data-dir", "d"}), Error);
 }
 
 BOOST_AUTO_TEST_CASE(help_shows_each_option_with_its_default_and_only_where_it_is_used) {

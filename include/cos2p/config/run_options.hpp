@@ -116,8 +116,9 @@ struct CommandLine {
   /// options.toml and /meta. Options that have no meaning beside the others (--momentum with adamw) are not
   /// in it.
   std::map<std::string, std::string> in_effect;
-  /// Names that the user gave (command line, environment or file); the others have their defaults.
-  std::vector<std::string> given;
+  /// What the user gave (command line, environment or file), spelled as in `in_effect`; the others have their
+  /// defaults. Beside --resume also what may have a meaning only with the checkpoint's options.
+  std::map<std::string, std::string> given;
 };
 
 /// Parses the command line, `--config FILE` (TOML; the same names) and COS2P_* environment variables, in this
