@@ -232,7 +232,7 @@ struct TokenEmbedding : torch::autograd::Function<TokenEmbedding> {
     const auto B = ids.size(0), T = ids.size(1), D = token.size(1);
     const Tensor d = gradients[0].contiguous();  // (B, T, D)
     Tensor d_token = at::zeros_like(token), d_position = at::zeros_like(position);
-    NormSum norm_sum(saved[3], saved[4]);
+    NormSum norm_sum(saved[3], saved[4], true);
     const auto piece = images_per_piece(d);
     for (std::int64_t first = 0; first < B; first += piece) {
       const auto texts = std::min(piece, B - first);
