@@ -51,7 +51,7 @@ CommandLine continue_options(const CommandLine& given, const Checkpoint& checkpo
 DatasetOptions evaluation_dataset(const CommandLine& given, const Checkpoint& checkpoint) {
   const DatasetOptions& own = given.options.dataset;
   const auto named = [&given](const char* name) {
-    return std::find(given.given.begin(), given.given.end(), name) != given.given.end();
+    return given.given.count(name) != 0;
   };
   if (named("dataset") || checkpoint.identity.options.empty()) return own;
   DatasetOptions dataset = parse_recorded(to_toml(checkpoint.identity.options)).options.dataset;
