@@ -14,6 +14,7 @@ void add_fleet(Table& t);
 void add_policy(Table& t);
 void add_local_training(Table& t);
 void add_objective(Table& t);
+void add_simulation(Table& t);
 void add_run(Table& t);
 
 }  // namespace cos2p::config

@@ -34,6 +34,7 @@ void add_run(Table& t) {
           "server rounds between evaluations; 0 = only at the end");
   t.whole("checkpoint-every", AT(checkpoint_every), 0, kMany,
           "server rounds between checkpoints; 0 = only at the end");
+  t.group("Run", kRanks);
   t.choice<TransportKind>(
       "transport", AT(transport),
       "rma: one-sided MPI between processes; in-process: all in one, reproducible to the bit");
@@ -51,12 +52,15 @@ void add_run(Table& t) {
   };
   slot.get = [](const RunOptions& o) { return std::to_string(o.ring.slot_bytes); };
   slot.default_text = "256KiB";
+  t.group("Run", kTrain);
   t.flag("quiet", AT(quiet), "no round lines and no progress bar on the terminal");
 
   t.group("Run", kTrain | kEvaluate);
   t.text("device", AT(device), "auto|cpu|cuda[:N]", "what computes").set = set_device;
   t.whole("threads", AT(threads), 0, 1024,
-          "CPU threads per rank; 0 = the host's cores shared among its ranks");
+          "CPU threads per rank, 0 = the host's cores shared among its ranks; simulate: local rounds "
+          "computed at a "
+          "time, 0 = cores");
   t.whole("evaluation-batch", AT(evaluation_batch), 1, 1 << 20, "samples evaluated at once");
   t.group("Output", kPlan | kInspect | kEvaluate);
   t.flag("json", AT(json), "print JSON for programs instead of a table");

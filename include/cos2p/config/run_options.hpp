@@ -68,6 +68,18 @@ struct TextOptions {
   bool cased = false;          ///< keep upper case and accents
 };
 
+/// What the simulated clock knows beside the profiles of the devices; docs/simulation.md has the formulas.
+struct SimulationOptions {
+  std::string profile = "orin-nano";  ///< device of the clients whose budget names none
+  std::vector<double> speeds{1};      ///< per client in turn: factor of its device's FLOP/s
+  double link = 0;                    ///< bytes/s of every client; 0 = that of its device
+  int clients_per_round = 0;          ///< clients that take part at a time; 0 = all
+  double straggler_probability = 0;   ///< that a local round computes straggler_factor times as long
+  double straggler_factor = 4;
+  double dropout_probability = 0;  ///< that a local round is lost
+  double dropout_s = 60;           ///< seconds after such a round's end at which the client is back
+};
+
 /// Every option of every subcommand, in one struct; each command line offers the part it uses.
 struct RunOptions {
   // data
@@ -91,6 +103,8 @@ struct RunOptions {
   LocalTrainingOptions local;
   int rounds = 10;  ///< of the whole run; a resumed run goes on to this number
   std::uint64_t seed = 0;
+  SimulationOptions simulation;
+  std::vector<double> emulate_speeds;  ///< train: as simulation.speeds, slept; empty = none
   // run
   std::string output = "runs/latest";
   std::string resume;           ///< directory or file; empty = start anew
@@ -107,7 +121,7 @@ struct RunOptions {
   int evaluation_batch = 250;
 };
 
-enum class Subcommand { train, plan, inspect, evaluate };
+enum class Subcommand { train, plan, inspect, evaluate, simulate };
 
 struct CommandLine {
   Subcommand subcommand = Subcommand::train;
