@@ -59,15 +59,16 @@ std::string to_string(Subcommand subcommand) {
                                           {Subcommand::plan, "plan"},
                                           {Subcommand::inspect, "inspect"},
                                           {Subcommand::evaluate, "evaluate"},
-                                          {Subcommand::simulate, "simulate"}});
+                                          {Subcommand::simulate, "simulate"},
+                                          {Subcommand::compare, "compare"}});
 }
 
 namespace config {
 
 template <>
 const std::vector<Subcommand>& all_values<Subcommand>() {
-  static const std::vector<Subcommand> values{Subcommand::train, Subcommand::simulate, Subcommand::plan,
-                                              Subcommand::inspect, Subcommand::evaluate};
+  static const std::vector<Subcommand> values{Subcommand::train, Subcommand::simulate, Subcommand::compare,
+                                              Subcommand::plan,  Subcommand::inspect,  Subcommand::evaluate};
   return values;
 }
 

@@ -17,6 +17,9 @@ const char* purpose(Subcommand subcommand) {
       return "train one model on a fleet of unequal clients (under mpirun, or --transport in-process)";
     case Subcommand::simulate:
       return "train in one process on a simulated clock: hundreds of clients, reproducible to the bit";
+    case Subcommand::compare:
+      return "simulate several methods with several seeds on the same data, clients and clock, and tabulate "
+             "them";
     case Subcommand::plan:
       return "show which submodel each client of a fleet would get, and what it costs";
     case Subcommand::inspect:

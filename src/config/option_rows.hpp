@@ -15,6 +15,7 @@ void add_policy(Table& t);
 void add_local_training(Table& t);
 void add_objective(Table& t);
 void add_simulation(Table& t);
+void add_comparison(Table& t);
 void add_run(Table& t);
 
 }  // namespace cos2p::config

@@ -30,7 +30,7 @@ OptionSpec& speeds(Table& t, const std::string& name, Access at, const std::stri
 }  // namespace
 
 void add_simulation(Table& t) {
-  t.group("Simulated clock", kSimulate);
+  t.group("Simulated clock", kSimulate | kCompare);
   Values names;
   for (const DeviceProfile& profile : device_profiles()) names.push_back(profile.name);
   t.text("profile", AT(simulation.profile), "DEVICE",

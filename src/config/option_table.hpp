@@ -9,14 +9,15 @@
 
 namespace cos2p::config {
 
-/// Sets of subcommands. kTrain: all that train; kRanks: between processes alone.
+/// Sets of subcommands. kTrain: all that train; kRanks: train alone.
 enum : unsigned {
   kRanks = 1,
   kPlan = 2,
   kInspect = 4,
   kEvaluate = 8,
   kSimulate = 16,
-  kTrain = kRanks | kSimulate
+  kCompare = 32,
+  kTrain = kRanks | kSimulate | kCompare
 };
 inline unsigned bit(Subcommand subcommand) {
   return 1U << static_cast<unsigned>(subcommand);

@@ -31,19 +31,21 @@ int run(int& argc, char**& argv, const LaunchInfo& launch) {
   setup_logging("cos2p", "", options.quiet);
   if (command.subcommand == Subcommand::plan) return run_plan(command);
   if (command.subcommand == Subcommand::inspect) return run_inspect(command);
+  const bool comparing = command.subcommand == Subcommand::compare;
   const bool simulated =
-      command.subcommand == Subcommand::simulate ||
+      comparing || command.subcommand == Subcommand::simulate ||
       (command.subcommand == Subcommand::train && launch.ranks == 1 && in_process(command));
   // A simulated run computes whole local rounds side by side, each by one thread, so that no bit depends on
   // the number of threads.
   choose_blas_and_threads(argv, simulated ? 1 : options.threads, launch.local_ranks);
   if (command.subcommand == Subcommand::evaluate) return run_evaluate(command);
-  if (simulated && launch.ranks == 1) return run_simulate(command);
+  if (simulated && launch.ranks == 1) return comparing ? run_compare(command) : run_simulate(command);
   if (simulated) {
     fail(ExitCode::usage,
-         "simulate under mpirun with {} ranks (it runs server and clients in one process), start it without "
-         "mpirun, or train between processes with cos2p train",
-         launch.ranks);
+         "{} under mpirun with {} ranks (it runs server and clients in one process), start it without "
+         "mpirun, or "
+         "train between processes with cos2p train",
+         to_string(command.subcommand), launch.ranks);
   }
   if (launch.ranks == 1) {
     fail(ExitCode::usage,

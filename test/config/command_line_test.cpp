@@ -310,7 +310,8 @@ BOOST_AUTO_TEST_CASE(help_shows_each_option_with_its_default_and_only_where_it_i
   BOOST_TEST(has(train, "seconds after which a segment is merged"));
   BOOST_TEST(!has(plan, "--rounds"));
   const std::string program = config::program_help();
-  for (const char* word : {"train", "simulate", "plan", "inspect", "evaluate", "Exit codes", "  5 ", "  6 "})
+  for (const char* word :
+       {"train", "simulate", "compare", "plan", "inspect", "evaluate", "Exit codes", "  5 ", "  6 "})
     BOOST_TEST(has(program, word), word);
   std::istringstream lines(train + simulate + plan + program);
   for (std::string text; std::getline(lines, text);) BOOST_TEST(text.size() <= 120, text);
