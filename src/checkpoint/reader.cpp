@@ -206,6 +206,12 @@ class StateReader {
     check_length(group, "open_since_s", state.open_since_s.size(), table_.size());
     check_length(group, "next_start_s", state.next_start_s.size(), clients_);
     check_length(group, "idle_since_s", state.idle_since_s.size(), clients_);
+    if (group.has("taking_part")) {  // files of earlier versions of the program lack them
+      state.taking_part = group.read_array<std::int32_t>("taking_part");
+      state.away_until_s = group.read_array<double>("away_until_s");
+      check_length(group, "taking_part", state.taking_part.size(), clients_);
+      check_length(group, "away_until_s", state.away_until_s.size(), clients_);
+    }
     check_length(group, "open_updates", state.open_updates.size(), table_.size());
     state.open_round = one_row<RoundRow>(group, "open_round", round_columns());
     state.pending = read_updates(group.open_group("pending"));

@@ -174,6 +174,8 @@ void write_state(h5::Group root, const Checkpoint& checkpoint) {
   group.write_array("open_since_s", state.open_since_s);
   group.write_array("next_start_s", state.next_start_s);
   group.write_array("idle_since_s", state.idle_since_s);
+  group.write_array("taking_part", state.taking_part);
+  group.write_array("away_until_s", state.away_until_s);
   group.write_array("open_updates", state.open_updates);
   group.write_table("open_round", round_columns(), std::vector<RoundRow>{state.open_round});
   write_input(group, checkpoint.input);

@@ -79,11 +79,47 @@ class Worker {
     return tasks_.size();
   }
 
+  bool look_at_times() { return monotonic_seconds() - looked_ < kNoticeSeconds || look(); }
+
+  /// A local round on an emulated device.
+  struct Emulation {
+    ClientId client;
+    double begun_s = -1;  ///< when its first step began
+    int steps = 0;        ///< begun so far
+  };
+
+  bool sleep_until(double time_s) {
+    for (double left = time_s - monotonic_seconds(); left > 0; left = time_s - monotonic_seconds()) {
+      if (!look_at_times()) return false;
+      std::this_thread::sleep_for(std::chrono::duration<double>(std::min(left, kNoticeSeconds)));
+    }
+    return true;
+  }
+
+  /// Before each step: until the device would have done the steps before it.
+  bool emulate_steps(Emulation& emulation) {
+    if (!options_.emulated_compute_s) return true;
+    if (emulation.begun_s < 0) emulation.begun_s = monotonic_seconds();
+    return sleep_until(emulation.begun_s + options_.emulated_compute_s(emulation.client, emulation.steps++));
+  }
+
+  /// After the last step: until the device would have done it, and moved its bytes.
+  bool emulate_rest(const Emulation& emulation, RoundReport& report) {
+    if (!options_.emulated_compute_s) return true;
+    const double compute_s = options_.emulated_compute_s(emulation.client, emulation.steps);
+    const double transfer_s = std::max(report.transfer_s, options_.emulated_transfer_s(emulation.client));
+    if (!sleep_until(emulation.begun_s + compute_s + transfer_s - report.transfer_s)) return false;
+    report.compute_s = std::max(report.compute_s, compute_s);
+    report.transfer_s = transfer_s;
+    return true;
+  }
+
   void execute(std::size_t task, double waiting_s) {
     started_in_[task] = notice_.round;
-    const auto keep_going = [this] { return monotonic_seconds() - looked_ < kNoticeSeconds || look(); };
+    Emulation emulation{ClientId(tasks_[task].client)};
+    const auto keep_going = [&] { return emulate_steps(emulation) && look_at_times(); };
     std::optional<LocalRound> round = trainer_.run(channel_, tasks_[task], next_[task], notice_, keep_going);
-    if (!round) return;
+    if (!round || !emulate_rest(emulation, round->report)) return;
     round->report.waiting_s += waiting_s;
     if (!push_round(channel_, *round)) {
       look();

@@ -1,7 +1,11 @@
+#include <unistd.h>
+
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <array>
 #include <cstdlib>
 #include <cstring>
+#include <filesystem>
 #include <iostream>
 #include <memory>
 
@@ -254,6 +258,27 @@ CommandLine parse_command_line(int argc, const char* const* argv, bool& finished
     if (spec.get) result.given[name] = spec.get(result.options);
   }
   return result;
+}
+
+CommandLine parse_options(Subcommand subcommand, const std::string& toml) {
+  std::string path = (std::filesystem::temp_directory_path() / "cos2p-options-XXXXXX").string();
+  const int file = mkstemp(path.data());
+  if (file < 0 || write(file, toml.data(), toml.size()) != static_cast<ssize_t>(toml.size())) {
+    fail(ExitCode::environment,
+         "{} cannot be written (recorded options are read through it), make room or set TMPDIR", path);
+  }
+  close(file);
+  const std::string name = to_string(subcommand);
+  const std::array<const char*, 4> argv{"cos2p", name.c_str(), "--config", path.c_str()};
+  bool finished = false;
+  try {
+    CommandLine command = parse_command_line(static_cast<int>(argv.size()), argv.data(), finished);
+    std::filesystem::remove(path);
+    return command;
+  } catch (...) {
+    std::filesystem::remove(path);
+    throw;
+  }
 }
 
 std::string toml_text(const std::string& text) {

@@ -108,8 +108,8 @@ void refuse_impossible(Subcommand subcommand, const RunOptions& o, const Written
          "FILE is missing ({0} needs a checkpoint), write for example: cos2p {0} runs/latest/latest",
          to_string(subcommand));
   }
-  const bool dataset_counts =
-      subcommand == Subcommand::train || source_of(written, "dataset") != Source::standard;
+  const bool training = (bit(subcommand) & kTrain) != 0;
+  const bool dataset_counts = training || source_of(written, "dataset") != Source::standard;
   if (dataset_counts && o.dataset.kind != DatasetKind::synthetic && o.dataset.data_dir.empty()) {
     fail(ExitCode::usage,
          "--data-dir is missing (--dataset {} is read from files), give the directory that holds them; "
@@ -128,12 +128,12 @@ void refuse_impossible(Subcommand subcommand, const RunOptions& o, const Written
          "most {}",
          o.fleet.frozen_blocks, o.model.blocks, o.model.blocks - 1);
   }
-  if (subcommand == Subcommand::train && o.local.warmup_rounds > o.rounds) {
+  if (training && o.local.warmup_rounds > o.rounds) {
     fail(ExitCode::usage,
          "--warmup-rounds cannot be {} (the run has {} rounds), warm up over at most so many",
          o.local.warmup_rounds, o.rounds);
   }
-  if (subcommand == Subcommand::train && o.output.empty()) {
+  if (training && o.output.empty()) {
     fail(ExitCode::usage,
          "--output cannot be empty (checkpoints and metrics are written there), give a directory");
   }

@@ -58,15 +58,17 @@ std::string to_string(Subcommand subcommand) {
   return name_of<Subcommand>(subcommand, {{Subcommand::train, "train"},
                                           {Subcommand::plan, "plan"},
                                           {Subcommand::inspect, "inspect"},
-                                          {Subcommand::evaluate, "evaluate"}});
+                                          {Subcommand::evaluate, "evaluate"},
+                                          {Subcommand::simulate, "simulate"},
+                                          {Subcommand::compare, "compare"}});
 }
 
 namespace config {
 
 template <>
 const std::vector<Subcommand>& all_values<Subcommand>() {
-  static const std::vector<Subcommand> values{Subcommand::train, Subcommand::plan, Subcommand::inspect,
-                                              Subcommand::evaluate};
+  static const std::vector<Subcommand> values{Subcommand::train, Subcommand::simulate, Subcommand::compare,
+                                              Subcommand::plan,  Subcommand::inspect,  Subcommand::evaluate};
   return values;
 }
 

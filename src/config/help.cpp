@@ -15,6 +15,11 @@ const char* purpose(Subcommand subcommand) {
   switch (subcommand) {
     case Subcommand::train:
       return "train one model on a fleet of unequal clients (under mpirun, or --transport in-process)";
+    case Subcommand::simulate:
+      return "train in one process on a simulated clock: hundreds of clients, reproducible to the bit";
+    case Subcommand::compare:
+      return "simulate several methods with several seeds on the same data, clients and clock, and tabulate "
+             "them";
     case Subcommand::plan:
       return "show which submodel each client of a fleet would get, and what it costs";
     case Subcommand::inspect:
@@ -94,13 +99,13 @@ std::string subcommand_help(Subcommand subcommand) {
   std::vector<std::string> groups;
   for (const OptionSpec& spec : option_table()) {
     const bool offered = (spec.subcommands & bit(subcommand)) != 0;
-    if (offered && std::find(groups.begin(), groups.end(), spec.group) == groups.end())
+    if (offered && !spec.hidden && std::find(groups.begin(), groups.end(), spec.group) == groups.end())
       groups.push_back(spec.group);
   }
   for (const std::string& group : groups) {
     text += "\n" + group + "\n";
     for (const OptionSpec& spec : option_table()) {
-      if (spec.group == group && (spec.subcommands & bit(subcommand)) != 0)
+      if (spec.group == group && !spec.hidden && (spec.subcommands & bit(subcommand)) != 0)
         text += entry(left_side(spec), right_side(spec));
     }
   }

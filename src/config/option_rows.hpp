@@ -15,6 +15,8 @@ void add_policy(Table& t);
 void add_local_training(Table& t);
 void add_width(Table& t);
 void add_objective(Table& t);
+void add_simulation(Table& t);
+void add_comparison(Table& t);
 void add_run(Table& t);
 
 }  // namespace cos2p::config

@@ -6,7 +6,7 @@
 namespace cos2p::config {
 
 void add_method(Table& t) {
-  t.group("Method", kTrain | kPlan);
+  t.group("Method", kRanks | kSimulate | kPlan);
   std::string names, lines;
   for (const Method& method : methods()) {
     names += (names.empty() ? "" : "|") + method.name;

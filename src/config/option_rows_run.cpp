@@ -25,15 +25,21 @@ void set_device(RunOptions& o, const Values& v) {
 }  // namespace
 
 void add_run(Table& t) {
-  t.group("Run", kTrain);
+  t.group("Run", kRanks | kSimulate);
   t.seed("seed", AT(seed), "of all that is random");
-  t.text("output", AT(output), "DIR", "directory for checkpoints, metrics.csv, options.toml and run.log");
+  t.group("Run", kTrain);
+  t.text("output", AT(output), "DIR",
+         "directory for checkpoints, metrics.csv, options.toml and run.log; compare: for its tables and all "
+         "runs");
+  t.group("Run", kRanks | kSimulate);
   t.text("resume", AT(resume), "DIR|FILE", "go on from this checkpoint, or from the newest in this directory")
       .default_text = "none";
+  t.group("Run", kTrain);
   t.whole("evaluate-every", AT(evaluate_every), 0, kMany,
           "server rounds between evaluations; 0 = only at the end");
   t.whole("checkpoint-every", AT(checkpoint_every), 0, kMany,
           "server rounds between checkpoints; 0 = only at the end");
+  t.group("Run", kRanks);
   t.choice<TransportKind>(
       "transport", AT(transport),
       "rma: one-sided MPI between processes; in-process: all in one, reproducible to the bit");
@@ -51,12 +57,17 @@ void add_run(Table& t) {
   };
   slot.get = [](const RunOptions& o) { return std::to_string(o.ring.slot_bytes); };
   slot.default_text = "256KiB";
+  t.group("Run", kTrain);
   t.flag("quiet", AT(quiet), "no round lines and no progress bar on the terminal");
 
   t.group("Run", kTrain | kEvaluate);
   t.text("device", AT(device), "auto|cpu|cuda[:N]", "what computes").set = set_device;
+  t.group("Run", kRanks | kSimulate | kEvaluate);
   t.whole("threads", AT(threads), 0, 1024,
-          "CPU threads per rank; 0 = the host's cores shared among its ranks");
+          "CPU threads per rank, 0 = the host's cores shared among its ranks; simulate: local rounds "
+          "computed at a "
+          "time, 0 = cores");
+  t.group("Run", kTrain | kEvaluate);
   t.whole("evaluation-batch", AT(evaluation_batch), 1, 1 << 20, "samples evaluated at once");
   t.group("Output", kPlan | kInspect | kEvaluate);
   t.flag("json", AT(json), "print JSON for programs instead of a table");

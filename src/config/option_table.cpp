@@ -19,6 +19,8 @@ std::vector<OptionSpec> make_table() {
   add_local_training(table);
   add_width(table);
   add_objective(table);
+  add_simulation(table);
+  add_comparison(table);
   add_run(table);
   const RunOptions defaults;
   for (OptionSpec& spec : table.specs) {

@@ -9,8 +9,16 @@
 
 namespace cos2p::config {
 
-/// Sets of subcommands.
-enum : unsigned { kTrain = 1, kPlan = 2, kInspect = 4, kEvaluate = 8 };
+/// Sets of subcommands. kTrain: all that train; kRanks: train alone.
+enum : unsigned {
+  kRanks = 1,
+  kPlan = 2,
+  kInspect = 4,
+  kEvaluate = 8,
+  kSimulate = 16,
+  kCompare = 32,
+  kTrain = kRanks | kSimulate | kCompare
+};
 inline unsigned bit(Subcommand subcommand) {
   return 1U << static_cast<unsigned>(subcommand);
 }
@@ -27,6 +35,7 @@ struct OptionSpec {
   std::string default_text;
   unsigned subcommands = 0;
   bool list = false, flag = false, positional = false;
+  bool hidden = false;  ///< not in help: for tests and measurements
 
   /// Reads the texts into the options; throws BadValue. Specs are applied in table order.
   std::function<void(RunOptions&, const Values&)> set;

@@ -1,4 +1,4 @@
-// cos2p: one program, four subcommands. What a command needs is set up here; what it does is in its own file.
+// cos2p: one program, some subcommands. What a command needs is set up here; what it does is in its own file.
 #include <fmt/format.h>
 
 #include <cstdio>
@@ -16,6 +16,14 @@
 namespace cos2p {
 namespace {
 
+/// Without mpirun only a run inside this process can be meant; what is resumed may say so itself.
+bool in_process(const CommandLine& command) {
+  const RunOptions& options = command.options;
+  return (options.resume.empty() ? options
+                                 : continue_options(command, read_checkpoint(options.resume)).options)
+             .transport == TransportKind::in_process;
+}
+
 int run(int& argc, char**& argv, const LaunchInfo& launch) {
   bool finished = false;
   const CommandLine command = parse_command_line(argc, argv, finished);
@@ -25,16 +33,23 @@ int run(int& argc, char**& argv, const LaunchInfo& launch) {
   if (command.subcommand == Subcommand::plan) return run_plan(command);
   if (command.subcommand == Subcommand::inspect) return run_inspect(command);
   keep_freed_memory();
-  choose_blas_and_threads(argv, options.threads, launch.local_ranks);
+  const bool comparing = command.subcommand == Subcommand::compare;
+  const bool simulated =
+      comparing || command.subcommand == Subcommand::simulate ||
+      (command.subcommand == Subcommand::train && launch.ranks == 1 && in_process(command));
+  // A simulated run computes whole local rounds side by side, each by one thread, so that no bit depends on
+  // the number of threads.
+  choose_blas_and_threads(argv, simulated ? 1 : options.threads, launch.local_ranks);
   if (command.subcommand == Subcommand::evaluate) return run_evaluate(command);
+  if (simulated && launch.ranks == 1) return comparing ? run_compare(command) : run_simulate(command);
+  if (simulated) {
+    fail(ExitCode::usage,
+         "{} under mpirun with {} ranks (it runs server and clients in one process), start it without "
+         "mpirun, or "
+         "train between processes with cos2p train",
+         to_string(command.subcommand), launch.ranks);
+  }
   if (launch.ranks == 1) {
-    // Without mpirun only a run inside this process can be meant; what is resumed may say so itself.
-    const bool in_process =
-        options.resume.empty()
-            ? options.transport == TransportKind::in_process
-            : continue_options(command, read_checkpoint(options.resume)).options.transport ==
-                  TransportKind::in_process;
-    if (in_process) return run_train_in_process(command);
     fail(ExitCode::usage,
          "1 rank: a server needs at least one worker, start at least 2 ranks (mpi_launch/local.sh -n 4 -- "
          "train ...) or use --transport in-process");

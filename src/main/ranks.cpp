@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <chrono>
 #include <cstdlib>
+#include <memory>
 #include <thread>
 
 #include "commands.hpp"
@@ -18,6 +19,7 @@
 #include "cos2p/support/memory.hpp"
 #include "cos2p/support/narrow.hpp"
 #include "cos2p/transport/mpi_runtime.hpp"
+#include "device_times.hpp"
 #include "experiment.hpp"
 #include "resume.hpp"
 #include "signals.hpp"
@@ -164,6 +166,11 @@ int work(MpiRuntime& mpi, const Experiment& e) {
                         e.options.seed, e.options.device, mpi.launch().local_rank});
   WorkerLoopOptions loop;
   loop.stop_requested = stop_requested;
+  if (!e.options.emulate_speeds.empty()) {
+    const auto times = std::make_shared<const DeviceTimes>(e, e.options.emulate_speeds);
+    loop.emulated_compute_s = [times](ClientId client, int steps) { return times->compute_s(client, steps); };
+    loop.emulated_transfer_s = [times](ClientId client) { return times->transfer_s(client); };
+  }
   const WorkerEnd end = run_worker(fabric.channel(), trainer, loop);
   ExitCode code = ExitCode::ok;
   if (end == WorkerEnd::server_gone || end == WorkerEnd::excluded) {
@@ -196,7 +203,8 @@ int run_train_ranks(int& argc, char**& argv, const CommandLine& given, const std
     }
     const std::string text = broadcast(is_server ? to_toml(command.in_effect) : "");
     if (!is_server) command = adopt_options(text, given);
-    const Experiment experiment = make_shared_experiment(command.options, mpi.size() - 1, is_server, resumed);
+    Experiment experiment = make_shared_experiment(command.options, mpi.size() - 1, is_server, resumed);
+    if (!command.options.emulate_speeds.empty()) set_default_device(experiment);
     if (!is_server) return work(mpi, experiment);
     if (resumed) check_resumable(*resumed, experiment, given.options.resume);
     prepare_output(command.options.output, command.in_effect, resumed.has_value());

@@ -1,40 +1,11 @@
 #include "resume.hpp"
 
-#include <fmt/format.h>
-#include <unistd.h>
-
 #include <algorithm>
-#include <array>
-#include <cstdlib>
 #include <filesystem>
 
 #include "cos2p/support/error.hpp"
 
 namespace cos2p {
-namespace {
-
-/// Parses options that another process, or an earlier run, had in effect.
-CommandLine parse_recorded(const std::string& toml) {
-  std::string path = (std::filesystem::temp_directory_path() / "cos2p-options-XXXXXX").string();
-  const int file = mkstemp(path.data());
-  if (file < 0 || write(file, toml.data(), toml.size()) != static_cast<ssize_t>(toml.size())) {
-    fail(ExitCode::environment,
-         "{} cannot be written (recorded options are read through it), make room or set TMPDIR", path);
-  }
-  close(file);
-  const std::array<const char*, 4> argv{"cos2p", "train", "--config", path.c_str()};
-  bool finished = false;
-  try {
-    CommandLine command = parse_command_line(static_cast<int>(argv.size()), argv.data(), finished);
-    std::filesystem::remove(path);
-    return command;
-  } catch (...) {
-    std::filesystem::remove(path);
-    throw;
-  }
-}
-
-}  // namespace
 
 CommandLine continue_options(const CommandLine& given, const Checkpoint& checkpoint) {
   std::map<std::string, std::string> merged = checkpoint.identity.options;
@@ -45,16 +16,15 @@ CommandLine continue_options(const CommandLine& given, const Checkpoint& checkpo
     merged["output"] = toml_text(directory.empty() ? "." : directory.string());
   }
   merged["resume"] = toml_text(given.options.resume);
-  return parse_recorded(to_toml(merged));
+  return parse_options(given.subcommand, to_toml(merged));
 }
 
 DatasetOptions evaluation_dataset(const CommandLine& given, const Checkpoint& checkpoint) {
   const DatasetOptions& own = given.options.dataset;
-  const auto named = [&given](const char* name) {
-    return given.given.count(name) != 0;
-  };
+  const auto named = [&given](const char* name) { return given.given.count(name) != 0; };
   if (named("dataset") || checkpoint.identity.options.empty()) return own;
-  DatasetOptions dataset = parse_recorded(to_toml(checkpoint.identity.options)).options.dataset;
+  DatasetOptions dataset =
+      parse_options(Subcommand::train, to_toml(checkpoint.identity.options)).options.dataset;
   if (named("data-dir")) dataset.data_dir = own.data_dir;
   if (named("coarse-labels")) dataset.coarse_labels = own.coarse_labels;
   if (named("synthetic-test")) dataset.synthetic_test = own.synthetic_test;
@@ -64,7 +34,7 @@ DatasetOptions evaluation_dataset(const CommandLine& given, const Checkpoint& ch
 }
 
 CommandLine adopt_options(const std::string& server_toml, const CommandLine& given) {
-  CommandLine command = parse_recorded(server_toml);
+  CommandLine command = parse_options(given.subcommand, server_toml);
   for (const auto& [name, value] : given.given) {
     if (name == "data-dir") command.options.dataset.data_dir = given.options.dataset.data_dir;
     if (name == "device") command.options.device = given.options.device;

@@ -2,8 +2,8 @@
 
 namespace cos2p::method {
 
-// Small clients drop their deepest blocks and keep every unit of the others; every exit learns from the labels
-// and from every other exit.
+// Small clients drop their deepest blocks and keep every unit of the others; every exit learns from the
+// labels and from every other exit.
 Method depthfl() {
   return {"depthfl",
           "small clients drop their deepest blocks; all exits teach each other",

@@ -5,21 +5,21 @@
 #include <c10/core/impl/alloc_cpu.h>
 #include <malloc.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cstring>
 
 namespace cos2p::tensor_memory {
 namespace {
 
-std::atomic<std::int64_t> current_bytes{0};
-std::atomic<std::int64_t> peak_bytes{0};
+// Of each thread by itself, so that clients that compute side by side are told apart.
+thread_local std::int64_t current_bytes = 0;
+thread_local std::int64_t peak_bytes = 0;
 std::atomic<bool> is_installed{false};
 
 void count(std::int64_t bytes) {
-  const std::int64_t now = current_bytes.fetch_add(bytes, std::memory_order_relaxed) + bytes;
-  std::int64_t seen = peak_bytes.load(std::memory_order_relaxed);
-  while (now > seen && !peak_bytes.compare_exchange_weak(seen, now, std::memory_order_relaxed)) {
-  }
+  current_bytes += bytes;
+  peak_bytes = std::max(peak_bytes, current_bytes);
 }
 
 // The size is asked of malloc again when the block is freed, so that no header and no table has to carry it.
@@ -29,7 +29,7 @@ std::int64_t size_of(void* block) {
 
 void release(void* block) {
   if (block == nullptr) return;
-  current_bytes.fetch_sub(size_of(block), std::memory_order_relaxed);
+  count(-size_of(block));
   c10::free_cpu(block);
 }
 
@@ -64,13 +64,13 @@ bool installed() {
   return is_installed.load();
 }
 std::int64_t current() {
-  return current_bytes.load(std::memory_order_relaxed);
+  return current_bytes;
 }
 std::int64_t peak() {
-  return peak_bytes.load(std::memory_order_relaxed);
+  return peak_bytes;
 }
 void reset_peak() {
-  peak_bytes.store(current());
+  peak_bytes = current_bytes;
 }
 
 }  // namespace cos2p::tensor_memory

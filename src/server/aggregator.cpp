@@ -373,7 +373,8 @@ void Aggregator::restore(const Checkpoint& checkpoint) {
     clients_[c].neurons = record.neurons;
     for (const Segment& segment : table_) {
       const auto& sets = segment.kind == SegmentKind::attention ? record.heads : record.neurons;
-      if (segment.units > 0 && static_cast<std::size_t>(segment.block) < sets.size()) {
+      // Of a client that has delivered nothing, the server knew no units either.
+      if (record.rounds > 0 && segment.units > 0 && static_cast<std::size_t>(segment.block) < sets.size()) {
         clients_[c].segment_units[static_cast<std::size_t>(segment.id.value())] =
             sets[static_cast<std::size_t>(segment.block)];
       }

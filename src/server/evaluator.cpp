@@ -43,6 +43,10 @@ std::vector<ExitResult> Evaluator::evaluate(const std::vector<std::vector<float>
   const std::vector<int>& exits = s.model->exit_blocks();
   std::vector<double> loss(exits.size(), 0);
   std::vector<std::int64_t> correct(exits.size(), 0);
+  const std::int64_t classes = s.table.options().classes;
+  torch::Tensor seen = torch::zeros({classes}, torch::kFloat64);  // (K)
+  torch::Tensor hits =
+      torch::zeros({narrow<std::int64_t>(exits.size()), classes}, torch::kFloat64);  // (exit, K)
   std::vector<std::int64_t> indices;
   for (std::int64_t begin = 0; begin < s.samples.size(); begin += s.batch_size) {
     const std::int64_t count = std::min(s.batch_size, s.samples.size() - begin);
@@ -55,13 +59,21 @@ std::vector<ExitResult> Evaluator::evaluate(const std::vector<std::vector<float>
                      logits[i], batch.labels,
                      torch::nn::functional::CrossEntropyFuncOptions().reduction(torch::kSum))
                      .item<double>();
-      correct[i] += logits[i].argmax(1).eq(batch.labels).sum().item<std::int64_t>();
+      const torch::Tensor right = logits[i].argmax(1).eq(batch.labels);  // (B)
+      correct[i] += right.sum().item<std::int64_t>();
+      hits[narrow<std::int64_t>(i)] +=
+          torch::bincount(batch.labels, right.to(torch::kFloat64), classes).cpu();
     }
+    seen += torch::bincount(batch.labels, {}, classes).cpu();
   }
   std::vector<ExitResult> results;
   const auto total = static_cast<double>(std::max<std::int64_t>(s.samples.size(), 1));
-  for (std::size_t i = 0; i < exits.size(); ++i)
-    results.push_back({exits[i], loss[i] / total, static_cast<double>(correct[i]) / total});
+  const torch::Tensor by_class = torch::where(seen > 0, hits / seen, torch::full_like(hits, -1)).contiguous();
+  for (std::size_t i = 0; i < exits.size(); ++i) {
+    const double* first = by_class.data_ptr<double>() + narrow<std::int64_t>(i) * classes;
+    results.push_back({exits[i], loss[i] / total, static_cast<double>(correct[i]) / total,
+                       std::vector<double>(first, first + classes)});
+  }
   return results;
 }
 

@@ -243,6 +243,10 @@ void choose_blas_and_threads(char** argv, int threads, int local_ranks) {
   if (!variables.empty() && starts < kMostStarts) start_anew(argv, starts, variables);
 }
 
+int usable_cores() {
+  return blas::share_of_cores(blas::count_cores(), 1);
+}
+
 int compute_threads() {
   if (choice().threads == 0) choice().threads = threads_for(0, 1);
   return choice().threads;

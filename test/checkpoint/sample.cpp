@@ -104,6 +104,9 @@ RunState random_state(Rng& rng, const SegmentTable& table, int round, std::int32
     for (int u = 0; u < 3 * i; ++u) item.updates.push_back(random_update(rng, table, clients));
     state.in_flight.push_back(std::move(item));
   }
+  state.taking_part = {1, 0, 1};
+  state.away_until_s = {-1, 20.5, -1};
+  state.idle_since_s = {4.5, -3.25, -1};
   state.next_start_s = {0.5, -1, std::numeric_limits<double>::infinity()};
   state.open_round = random_round(rng);
   state.open_weight = rng.uniform();
@@ -219,8 +222,9 @@ std::string bytes_of(const Checkpoint& c) {
   if (c.input.vocabulary) sink.put(c.input.vocabulary->to_text(), c.input.vocabulary->lower_case());
   sink.put(c.history.rounds, c.history.evaluations, c.history.clients);
   const RunState& s = c.state;
-  sink.put(s.round, s.time_s, s.seed, s.open_since_s, s.pending, s.in_flight, s.next_start_s, s.open_updates,
-           s.open_round, s.open_weight, s.open_compute_s, s.open_waiting_s);
+  sink.put(s.round, s.time_s, s.seed, s.open_since_s, s.pending, s.in_flight, s.next_start_s, s.idle_since_s,
+           s.taking_part, s.away_until_s, s.open_updates, s.open_round, s.open_weight, s.open_compute_s,
+           s.open_waiting_s);
   return sink.bytes;
 }
 

@@ -298,7 +298,8 @@ BOOST_AUTO_TEST_CASE(what_a_resumed_checkpoint_may_give_a_meaning_is_kept) {
 
 BOOST_AUTO_TEST_CASE(help_shows_each_option_with_its_default_and_only_where_it_is_used) {
   const std::string train = config::subcommand_help(Subcommand::train),
-                    plan = config::subcommand_help(Subcommand::plan);
+                    plan = config::subcommand_help(Subcommand::plan),
+                    simulate = config::subcommand_help(Subcommand::simulate);
   for (const config::OptionSpec& spec : config::option_table()) {
     const bool switched_off = spec.flag && spec.default_text == "true";
     const std::string name =
@@ -306,7 +307,8 @@ BOOST_AUTO_TEST_CASE(help_shows_each_option_with_its_default_and_only_where_it_i
     const auto offered = [&](const std::string& help) {
       return has(help, name + "\n") || has(help, name + " ") || has(help, name + ",");
     };
-    BOOST_TEST(offered(train) == ((spec.subcommands & config::kTrain) != 0), name);
+    BOOST_TEST(offered(train) == ((spec.subcommands & config::kRanks) != 0 && !spec.hidden), name);
+    BOOST_TEST(offered(simulate) == ((spec.subcommands & config::kSimulate) != 0), name);
     BOOST_TEST(offered(plan) == ((spec.subcommands & config::kPlan) != 0), name);
     BOOST_TEST(!spec.help.empty(), name);
   }
@@ -315,9 +317,10 @@ BOOST_AUTO_TEST_CASE(help_shows_each_option_with_its_default_and_only_where_it_i
   BOOST_TEST(has(train, "seconds after which a segment is merged"));
   BOOST_TEST(!has(plan, "--rounds"));
   const std::string program = config::program_help();
-  for (const char* word : {"train", "plan", "inspect", "evaluate", "Exit codes", "  5 ", "  6 "})
+  for (const char* word :
+       {"train", "simulate", "compare", "plan", "inspect", "evaluate", "Exit codes", "  5 ", "  6 "})
     BOOST_TEST(has(program, word), word);
-  std::istringstream lines(train + plan + program);
+  std::istringstream lines(train + simulate + plan + program);
   for (std::string text; std::getline(lines, text);) BOOST_TEST(text.size() <= 120, text);
 }
 

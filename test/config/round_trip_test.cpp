@@ -22,6 +22,11 @@ const std::map<std::string, std::vector<std::string>> kSamples{
     {"patch", {"auto", "7", "14"}},
     {"deadline", {"0", "0.25", "1e3"}},
     {"momentum", {"0", "0.5", "0.999"}},
+    {"emulate-speeds", {"none", "1,0.5", "0.25"}},
+    {"speeds", {"1", "1,0.5", "1e-3"}},
+    {"profile", {"cpu", "orin-nx"}},
+    {"link", {"0", "12.5MB", "1e9"}},
+    {"dropout-time", {"0", "1.5"}},
     {"seed", {"0", "18446744073709551615"}},
 };
 
@@ -40,11 +45,11 @@ std::string sample(const config::OptionSpec& spec, Rng& rng) {
   return names[rng.below(names.size())];
 }
 
-std::vector<std::string> random_words(Rng& rng) {
-  std::vector<std::string> words{"train"};
+std::vector<std::string> random_words(Subcommand subcommand, Rng& rng) {
+  std::vector<std::string> words{to_string(subcommand)};
   for (const config::OptionSpec& spec : config::option_table()) {
     // Beside --resume options stand that only the checkpoint gives a meaning.
-    const bool offered = (spec.subcommands & config::kTrain) != 0 && !spec.positional &&
+    const bool offered = (spec.subcommands & config::bit(subcommand)) != 0 && !spec.positional &&
                          spec.name != "fleet" && spec.name != "resume";
     if (!offered || rng.below(5) != 0) continue;
     if (spec.flag) {
@@ -71,12 +76,13 @@ BOOST_FIXTURE_TEST_CASE(options_survive_being_written_and_read_back, NoCos2pVari
   Rng rng(4);
   int tried = 0, accepted = 0;
   for (; accepted < 60 && tried < 20000; ++tried) {
-    const std::vector<std::string> words = random_words(rng);
+    const Subcommand subcommand = tried % 2 == 0 ? Subcommand::train : Subcommand::simulate;
+    const std::vector<std::string> words = random_words(subcommand, rng);
     if (!refusal(words).empty()) continue;  // contradictory: nothing would be recorded
     ++accepted;
     const CommandLine first = parse(words);
     const TextFile file("round_trip.toml", to_toml(first.in_effect));
-    const CommandLine second = parse({"train", "--config", file.path()});
+    const CommandLine second = parse({to_string(subcommand), "--config", file.path()});
     BOOST_TEST(all_values(first.options) == all_values(second.options));
     BOOST_TEST(to_toml(first.in_effect) == to_toml(second.in_effect));
   }

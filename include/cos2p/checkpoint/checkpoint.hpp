@@ -109,7 +109,12 @@ struct RunState {
   std::vector<double>
       next_start_s;  ///< per client (in-process transport): when its next local round starts; < 0 = waiting
   std::vector<double>
-      idle_since_s;  ///< per client (in-process transport): when its last local round arrived; < 0 before
+      idle_since_s;  ///< per client (in-process transport): when its last local round arrived; -1 before. Of
+                     ///< a client that does not take part: -(seconds that it has waited so far)
+  /// Per client (in-process transport): whether it takes part now, and when it is back from a dropout (< 0:
+  /// it is not away). Empty where all take part.
+  std::vector<std::int32_t> taking_part;
+  std::vector<double> away_until_s;
   // counters of the round that is still open
   std::vector<std::int32_t> open_updates;  ///< per segment: updates merged in it
   RoundRow open_round;

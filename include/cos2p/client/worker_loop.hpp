@@ -10,6 +10,10 @@ namespace cos2p {
 struct WorkerLoopOptions {
   double server_timeout_s = 60;  ///< the server counts as gone when its heartbeat stands still for so long
   std::function<bool()> stop_requested;  ///< SIGTERM to this worker: leave in order
+  /// Seconds that the optimizer steps and the transfers of a client's local round take at least: a slower
+  /// device is emulated by sleeping. Empty: none is.
+  std::function<double(ClientId, int steps)> emulated_compute_s;
+  std::function<double(ClientId)> emulated_transfer_s;
 };
 
 /// How a worker's run ended.

@@ -68,6 +68,27 @@ struct TextOptions {
   bool cased = false;          ///< keep upper case and accents
 };
 
+/// What the simulated clock knows beside the profiles of the devices; docs/simulation.md has the formulas.
+struct SimulationOptions {
+  std::string profile = "orin-nano";  ///< device of the clients whose budget names none
+  std::vector<double> speeds{1};      ///< per client in turn: factor of its device's FLOP/s
+  double link = 0;                    ///< bytes/s of every client; 0 = that of its device
+  int clients_per_round = 0;          ///< clients that take part at a time; 0 = all
+  double straggler_probability = 0;   ///< that a local round computes straggler_factor times as long
+  double straggler_factor = 4;
+  double dropout_probability = 0;  ///< that a local round is lost
+  double dropout_s = 60;           ///< seconds after such a round's end at which the client is back
+};
+
+/// What cos2p compare runs; the rest of its options are those of each run.
+struct ComparisonOptions {
+  std::vector<std::string> methods;     ///< rows: "co-s2p" or "co-s2p:min-updates=4"
+  std::vector<std::uint64_t> seeds{0};  ///< each row runs once with each
+  std::vector<std::string> overrides;   ///< "METHOD:name=value,..."
+  int jobs = 0;                         ///< runs at a time; 0 = cores
+  double target_accuracy = 0;           ///< share in [0, 1]; 0 = none
+};
+
 /// Every option of every subcommand, in one struct; each command line offers the part it uses.
 struct RunOptions {
   // data
@@ -91,6 +112,9 @@ struct RunOptions {
   WidthOptions width;
   int rounds = 10;  ///< of the whole run; a resumed run goes on to this number
   std::uint64_t seed = 0;
+  SimulationOptions simulation;
+  ComparisonOptions comparison;
+  std::vector<double> emulate_speeds;  ///< train: as simulation.speeds, slept; empty = none
   // run
   std::string output = "runs/latest";
   std::string resume;           ///< directory or file; empty = start anew
@@ -107,7 +131,7 @@ struct RunOptions {
   int evaluation_batch = 250;
 };
 
-enum class Subcommand { train, plan, inspect, evaluate };
+enum class Subcommand { train, plan, inspect, evaluate, simulate, compare };
 
 struct CommandLine {
   Subcommand subcommand = Subcommand::train;
@@ -130,6 +154,8 @@ CommandLine parse_command_line(int argc, const char* const* argv, bool& finished
 std::string to_toml(const std::map<std::string, std::string>& in_effect);
 /// A text as a value of `in_effect`: in quotes, with what needs it escaped.
 std::string toml_text(const std::string& text);
+/// Options written as such a file, for a subcommand.
+CommandLine parse_options(Subcommand subcommand, const std::string& toml);
 
 std::string to_string(Subcommand subcommand);
 std::string to_string(PolicyKind kind);

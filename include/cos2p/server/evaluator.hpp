@@ -10,9 +10,10 @@
 namespace cos2p {
 
 struct ExitResult {
-  int block = 0;        ///< the exit head's block
-  double loss = 0;      ///< mean cross-entropy
-  double accuracy = 0;  ///< share in [0, 1]
+  int block = 0;                       ///< the exit head's block
+  double loss = 0;                     ///< mean cross-entropy
+  double accuracy = 0;                 ///< share in [0, 1]
+  std::vector<double> class_accuracy;  ///< by class; -1 where it has no sample
 };
 
 /// Evaluates the full model on samples at each of its exits. One thread at a time.

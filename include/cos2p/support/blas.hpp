@@ -19,6 +19,8 @@ BlasInfo blas_info();
 /// `local_ranks`.
 void choose_blas_and_threads(char** argv, int threads, int local_ranks);
 
+/// Cores that this process may use: of its affinity and its control group.
+int usable_cores();
 /// Threads that choose_blas_and_threads() settled on.
 int compute_threads();
 
