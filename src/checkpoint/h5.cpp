@@ -130,6 +130,10 @@ std::string to_string(const Shape& shape) {
 }
 
 Session::Session() : lock_(library_mutex()) {
+  // A file whose closing failed (a full disk) stays in the library's tables, and its handler at the program's
+  // end would close it once more and crash. Everything of ours is closed by then. Counts only before the
+  // first call.
+  H5dont_atexit();
   H5open();
   H5Eset_auto2(H5E_DEFAULT, nullptr, nullptr);
 }
