@@ -163,11 +163,10 @@ std::optional<LocalRound> LocalTrainer::run(WorkerChannel& channel, const Client
   const std::int64_t others = tensor_memory::current() - state_->resident_bytes();
   tensor_memory::reset_peak();
   const Assignment window = window_at(*state_->setup.table, task.assignment, index);
-  double choice_flops = 0;
   if (state_->units.due(task, index)) {
     // A mask phase needs the memory that the last model holds.
     if (needs_data(state_->setup.width.rule)) state_->resident = Resident{};
-    choice_flops = state_->units.choose(channel, task, index, keep_going, report);
+    state_->units.choose(channel, task, index, report);
   }
   {
     const ScopedTimer timer(report.transfer_s);
@@ -184,9 +183,7 @@ std::optional<LocalRound> LocalTrainer::run(WorkerChannel& channel, const Client
   }
   report.peak_memory = tensor_memory::peak() - others;
   report.peak_resident = narrow<std::int64_t>(peak_resident_bytes());
-  LocalRound round = state_->hand_over(task, index, report);
-  round.choice_flops = choice_flops;
-  return round;
+  return state_->hand_over(task, index, report);
 }
 
 void LocalRound::own_values() {

@@ -76,8 +76,7 @@ class Choice {
     return prior;
   }
 
-  UnitChoice by_scores(const Vit& vit, const UnitScores& prior, const MaskPhase& phase,
-                       const LocalTrainer::KeepGoing& keep_going) {
+  UnitChoice by_scores(const Vit& vit, const UnitScores& prior, const MaskPhase& phase) {
     Rng order = stream(kMaskData), noise = stream(kMaskNoise);
     std::vector<std::int64_t> samples = setup_.partition->at(static_cast<std::size_t>(task_.client));
     const ClassView view =
@@ -86,7 +85,7 @@ class Choice {
     std::size_t next = 0;
     // What training minimises, without distillation: the exits of a mask in the making teach nothing.
     const auto next_loss = [&](const VitGates& gates) {
-      keep_going();  // a sign of life; the training that follows obeys a stop
+      channel_.heartbeat();  // a phase may be long; the training that follows obeys a stop
       std::vector<std::int64_t> indices;
       for (int i = 0; i < phase.batch_size; ++i) indices.push_back(samples[next++ % samples.size()]);
       const BatchTensors batch = batch_tensors(*setup_.samples, indices, nullptr, device_);
@@ -178,12 +177,10 @@ bool fits(const UnitChoice& choice, const Assignment& a) {
 bool UnitChooser::due(const ClientTask& task, int index) const {
   const auto found = units_.find(task.client);
   if (found == units_.end() || !fits(found->second, task.assignment)) return true;
-  const int every = setup_.width.reselect_every;
-  return every > 0 && index % every == 0;
+  return setup_.width.chooses_at(index);
 }
 
-double UnitChooser::choose(WorkerChannel& channel, const ClientTask& task, int index,
-                           const LocalTrainer::KeepGoing& keep_going, RoundReport& report) {
+void UnitChooser::choose(WorkerChannel& channel, const ClientTask& task, int index, RoundReport& report) {
   const WidthRule rule = setup_.width.rule;
   Choice choice(setup_, device_, channel, task, setup_.width.choice_of(index));
   const TrainingShape training{setup_.local.batch_size, setup_.local.optimizer, setup_.local.momentum > 0};
@@ -205,14 +202,13 @@ double UnitChooser::choose(WorkerChannel& channel, const ClientTask& task, int i
       prior = choice.load(candidates);
     }
     const ScopedTimer timer(computing);
-    chosen = choice.by_scores(candidates, prior, phase, keep_going);
+    chosen = choice.by_scores(candidates, prior, phase);
   } else if (needs_data(rule)) {
     chosen = choice.by_rule(WidthRule::magnitude);
   }
   report.transfer_s += reading;
   report.compute_s += computing;
   units_[task.client] = std::move(chosen);
-  return phase.step_flops * setup_.width.mask_steps;
 }
 
 }  // namespace cos2p

@@ -16,10 +16,8 @@ class UnitChooser {
 
   /// Whether the client chooses anew before its local round `index`.
   bool due(const ClientTask& task, int index) const;
-  /// Chooses. Reading counts in the report's transfer_s, a mask phase in its compute_s. Returns the FLOPs of
-  /// the mask phase.
-  double choose(WorkerChannel& channel, const ClientTask& task, int index,
-                const LocalTrainer::KeepGoing& keep_going, RoundReport& report);
+  /// Chooses. Reading counts in the report's transfer_s, a mask phase in its compute_s.
+  void choose(WorkerChannel& channel, const ClientTask& task, int index, RoundReport& report);
 
   const UnitChoice& of(int client) const { return units_.at(client); }
   const std::map<int, UnitChoice>& all() const { return units_; }

@@ -84,6 +84,7 @@ class Worker {
   /// A local round on an emulated device.
   struct Emulation {
     ClientId client;
+    int index = 0;        ///< of the local round
     double begun_s = -1;  ///< when its first step began
     int steps = 0;        ///< begun so far
   };
@@ -100,14 +101,16 @@ class Worker {
   bool emulate_steps(Emulation& emulation) {
     if (!options_.emulated_compute_s) return true;
     if (emulation.begun_s < 0) emulation.begun_s = monotonic_seconds();
-    return sleep_until(emulation.begun_s + options_.emulated_compute_s(emulation.client, emulation.steps++));
+    return sleep_until(emulation.begun_s +
+                       options_.emulated_compute_s(emulation.client, emulation.index, emulation.steps++));
   }
 
   /// After the last step: until the device would have done it, and moved its bytes.
   bool emulate_rest(const Emulation& emulation, RoundReport& report) {
     if (!options_.emulated_compute_s) return true;
-    const double compute_s = options_.emulated_compute_s(emulation.client, emulation.steps);
-    const double transfer_s = std::max(report.transfer_s, options_.emulated_transfer_s(emulation.client));
+    const double compute_s = options_.emulated_compute_s(emulation.client, emulation.index, emulation.steps);
+    const double transfer_s =
+        std::max(report.transfer_s, options_.emulated_transfer_s(emulation.client, emulation.index));
     if (!sleep_until(emulation.begun_s + compute_s + transfer_s - report.transfer_s)) return false;
     report.compute_s = std::max(report.compute_s, compute_s);
     report.transfer_s = transfer_s;
@@ -116,7 +119,7 @@ class Worker {
 
   void execute(std::size_t task, double waiting_s) {
     started_in_[task] = notice_.round;
-    Emulation emulation{ClientId(tasks_[task].client)};
+    Emulation emulation{ClientId(tasks_[task].client), next_[task]};
     const auto keep_going = [&] { return emulate_steps(emulation) && look_at_times(); };
     std::optional<LocalRound> round = trainer_.run(channel_, tasks_[task], next_[task], notice_, keep_going);
     if (!round || !emulate_rest(emulation, round->report)) return;

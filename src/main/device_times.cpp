@@ -7,31 +7,50 @@
 namespace cos2p {
 
 DeviceTimes::DeviceTimes(const Experiment& experiment, const std::vector<double>& speeds)
-    : batch_size_(experiment.options.local.batch_size) {
+    : batch_size_(experiment.options.local.batch_size), width_(experiment.options.width) {
+  const SegmentTable& table = *experiment.table;
   for (std::size_t c = 0; c < static_cast<std::size_t>(experiment.clients); ++c) {
-    const PlanCost& cost = experiment.fleet.costs[c];
+    const Assignment& assignment = experiment.fleet.assignments[c];
     const DeviceProfile& profile = experiment.fleet.budgets[c].device;
     Device device;
-    device.seconds_per_sample =
-        cost.step_flops / static_cast<double>(batch_size_) / (profile.flops * speeds[c % speeds.size()]);
+    device.flops = profile.flops * speeds[c % speeds.size()];
     device.link = experiment.options.simulation.link > 0 ? experiment.options.simulation.link : profile.link;
-    device.bytes = static_cast<double>(cost.pull_bytes + cost.push_bytes);
     device.samples = narrow<std::int64_t>(experiment.partition[c].size());
+    if (assignment.takes_part()) {
+      for (int round = 0; round < window_count(table, assignment); ++round)
+        device.windows.push_back(
+            estimate_cost(table, window_at(table, assignment, round), experiment.training));
+      if (needs_data(width_.rule)) device.choice = plan_mask_phase(table, assignment, experiment.training);
+    } else {
+      device.windows.emplace_back();
+    }
     devices_.push_back(device);
   }
 }
 
-double DeviceTimes::compute_s(ClientId client, int steps) const {
+double DeviceTimes::compute_s(ClientId client, int index, int steps) const {
   const Device& device = of(client);
   const std::int64_t steps_per_pass =
       std::max<std::int64_t>(1, (device.samples + batch_size_ - 1) / batch_size_);
   const std::int64_t passes = steps / steps_per_pass, rest = steps % steps_per_pass;
   const std::int64_t samples = passes * device.samples + std::min(rest * batch_size_, device.samples);
-  return device.seconds_per_sample * static_cast<double>(samples);
+  return window(device, index).step_flops / static_cast<double>(batch_size_) / device.flops *
+         static_cast<double>(samples);
 }
 
-double DeviceTimes::transfer_s(ClientId client) const {
-  return of(client).bytes / of(client).link;
+double DeviceTimes::choice_s(ClientId client, int index) const {
+  const Device& device = of(client);
+  return width_.chooses_at(index) ? device.choice.step_flops * width_.mask_steps / device.flops : 0;
+}
+
+double DeviceTimes::transfer_s(ClientId client, int index) const {
+  const Device& device = of(client);
+  const PlanCost& cost = window(device, index);
+  return static_cast<double>(cost.pull_bytes + cost.push_bytes) / device.link;
+}
+
+std::int64_t DeviceTimes::pull_bytes(ClientId client, int index) const {
+  return window(of(client), index).pull_bytes;
 }
 
 void set_default_device(Experiment& experiment) {

@@ -15,19 +15,29 @@ class DeviceTimes {
   /// `speeds`: factor of the device's FLOP/s for each client, in turn.
   DeviceTimes(const Experiment& experiment, const std::vector<double>& speeds);
 
-  /// Of the optimizer steps of a local round; the last batch of each pass over the data may be smaller.
-  double compute_s(ClientId client, int steps) const;
-  /// Of the values pulled and pushed in a local round.
-  double transfer_s(ClientId client) const;
+  /// Of the optimizer steps of local round `index`; the last batch of each pass over the data may be smaller.
+  double compute_s(ClientId client, int index, int steps) const;
+  /// Of choosing units with the client's data before local round `index`; 0 where it does not.
+  double choice_s(ClientId client, int index) const;
+  /// Of the values pulled and pushed in local round `index`.
+  double transfer_s(ClientId client, int index) const;
+  /// Bytes pulled in local round `index`.
+  std::int64_t pull_bytes(ClientId client, int index) const;
 
  private:
   struct Device {
-    double seconds_per_sample = 0, link = 0;
-    double bytes = 0;  ///< pulled and pushed in a local round
+    double flops = 0;  ///< a second
+    double link = 0;
+    std::vector<PlanCost> windows;  ///< in turn; one where the submodel does not roll
+    MaskPhase choice;
     std::int64_t samples = 0;
   };
   const Device& of(ClientId client) const { return devices_[static_cast<std::size_t>(client.value())]; }
+  static const PlanCost& window(const Device& device, int index) {
+    return device.windows[static_cast<std::size_t>(index) % device.windows.size()];
+  }
   std::int64_t batch_size_;
+  WidthOptions width_;
   std::vector<Device> devices_;
 };
 

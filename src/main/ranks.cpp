@@ -168,8 +168,12 @@ int work(MpiRuntime& mpi, const Experiment& e) {
   loop.stop_requested = stop_requested;
   if (!e.options.emulate_speeds.empty()) {
     const auto times = std::make_shared<const DeviceTimes>(e, e.options.emulate_speeds);
-    loop.emulated_compute_s = [times](ClientId client, int steps) { return times->compute_s(client, steps); };
-    loop.emulated_transfer_s = [times](ClientId client) { return times->transfer_s(client); };
+    loop.emulated_compute_s = [times](ClientId client, int index, int steps) {
+      return times->choice_s(client, index) + times->compute_s(client, index, steps);
+    };
+    loop.emulated_transfer_s = [times](ClientId client, int index) {
+      return times->transfer_s(client, index);
+    };
   }
   const WorkerEnd end = run_worker(fabric.channel(), trainer, loop);
   ExitCode code = ExitCode::ok;

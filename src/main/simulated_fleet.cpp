@@ -194,8 +194,9 @@ void SimulatedFleet::begin(int c, double start_s) {
   flight.start_s = start_s;
   RoundReport& times = flight.times;
   times.steps = executors_.steps(id);
-  times.compute_s = times_.compute_s(id, narrow<int>(times.steps));
-  times.transfer_s = times_.transfer_s(id);
+  times.compute_s =
+      times_.choice_s(id, flight.index) + times_.compute_s(id, flight.index, narrow<int>(times.steps));
+  times.transfer_s = times_.transfer_s(id, flight.index);
   times.waiting_s = client.idle_s >= 0 ? start_s - client.idle_s : 0;
   Rng stragglers(experiment_.options.seed,
                  {kStragglers, static_cast<std::uint64_t>(c), static_cast<std::uint64_t>(flight.index)});
@@ -212,8 +213,9 @@ void SimulatedFleet::begin(int c, double start_s) {
 void SimulatedFleet::lose_round(int c, double start_s) {
   Client& client = clients_[static_cast<std::size_t>(c)];
   const ClientId id(c);
-  client.back_s =
-      start_s + times_.compute_s(id, executors_.steps(id)) + times_.transfer_s(id) + simulation_.dropout_s;
+  client.back_s = start_s + times_.choice_s(id, client.next_index) +
+                  times_.compute_s(id, client.next_index, executors_.steps(id)) +
+                  times_.transfer_s(id, client.next_index) + simulation_.dropout_s;
   client.idle_s = -1;
   replace(c);
   // Where that was the last one, others are asked at once.
@@ -241,7 +243,7 @@ bool SimulatedFleet::computed(int c) {
     report.compute_s = flight.times.compute_s;
     report.transfer_s = flight.times.transfer_s;
     report.waiting_s = flight.times.waiting_s;
-    report.bytes_pulled = experiment_.fleet.costs[static_cast<std::size_t>(c)].pull_bytes;
+    report.bytes_pulled = times_.pull_bytes(ClientId(c), flight.index);
     report.peak_resident = 0;  // all clients share this process
     return true;
   }

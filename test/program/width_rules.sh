@@ -24,4 +24,9 @@ prefix=$(units prefix-sync)
 for rule in random taylor straight-through hard-concrete; do
   h5diff prefix-whole/latest "$rule-whole/latest" /model >/dev/null && bad "$rule gave the same model as prefix"
 done
+# Clients that choose by their data read the model at the start of their rounds, whoever is computed beside them.
+for threads in 1 3; do
+  expect 0 "checkpoint:" "$COS2P_BINARY" simulate --threads $threads --policy async --width-rule straight-through --reselect-every 1 "${TINY[@]}" --rounds 12 --quiet --output threads-$threads
+done
+h5diff threads-1/latest threads-3/latest /model >/dev/null || bad "--threads 1 and 3 gave other bits with --width-rule straight-through"
 finish

@@ -28,7 +28,6 @@ struct LocalRound {
   ClientId client;
   int index = 0;                     ///< which local round of this client, 0-based
   std::vector<LocalUpdate> updates;  ///< one per trained segment, in table order
-  double choice_flops = 0;           ///< of choosing units with the client's data before training
   RoundReport report;
   /// Copies borrowed values, so that the round may wait while the trainer goes on.
   void own_values();
@@ -57,7 +56,8 @@ class LocalTrainer {
   explicit LocalTrainer(Setup setup);
   ~LocalTrainer();
 
-  /// Called between optimizer steps; false ends the round early.
+  /// Called before each optimizer step, the first time after all of the model was read; false ends the round
+  /// early.
   using KeepGoing = std::function<bool()>;
   /// Local round `index` of the task's client; nothing where `keep_going` ended it.
   std::optional<LocalRound> run(WorkerChannel& channel, const ClientTask& task, int index,

@@ -12,8 +12,8 @@ struct WorkerLoopOptions {
   std::function<bool()> stop_requested;  ///< SIGTERM to this worker: leave in order
   /// Seconds that the optimizer steps and the transfers of a client's local round take at least: a slower
   /// device is emulated by sleeping. Empty: none is.
-  std::function<double(ClientId, int steps)> emulated_compute_s;
-  std::function<double(ClientId)> emulated_transfer_s;
+  std::function<double(ClientId, int index, int steps)> emulated_compute_s;
+  std::function<double(ClientId, int index)> emulated_transfer_s;
 };
 
 /// How a worker's run ended.

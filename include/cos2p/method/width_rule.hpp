@@ -29,6 +29,10 @@ struct WidthOptions {
   WidthRule rule = WidthRule::magnitude;
   int reselect_every = 10;  ///< local rounds after which a client chooses its units anew; 0 = never
   int mask_steps = 10;      ///< batches of a mask phase
+  /// Whether a client chooses before its local round `index` (and in its first, whatever that is).
+  bool chooses_at(int index) const {
+    return index == 0 || (reselect_every > 0 && index % reselect_every == 0);
+  }
   /// Which choice local round `index` is in, 0-based; its first round is choice * reselect_every.
   int choice_of(int index) const { return reselect_every > 0 ? index / reselect_every : 0; }
 };
