@@ -60,6 +60,19 @@ void write_run(h5::Group group, const ComparedRun& run) {
   group.write_table("curve", curve_columns(), run.curve);
 }
 
+void write_content(h5::Group root, const std::map<std::string, std::string>& options, double target_accuracy,
+                   const std::vector<ComparedRun>& runs) {
+  root.set_text("about", "a comparison of methods: /options what all runs share, /runs what each gave");
+  root.set_text("format", "cos2p comparison");
+  root.set<std::int32_t>("schema_version", 1);
+  root.set("target_accuracy", target_accuracy);
+  h5::Group shared = root.create_group("options");
+  for (const auto& [name, value] : options) shared.set_text(name, value);
+  h5::Group all = root.create_group("runs");
+  for (std::size_t i = 0; i < runs.size(); ++i)
+    write_run(all.create_group(fmt::format("{:04d}", i)), runs[i]);
+}
+
 std::set<std::string> budgets_of(const std::vector<ComparedRun>& runs) {
   std::set<std::string> budgets;
   for (const ComparedRun& run : runs) {
@@ -114,16 +127,7 @@ void write_comparison(const std::string& path, const std::map<std::string, std::
                       double target_accuracy, const std::vector<ComparedRun>& runs) {
   const std::string part = path + ".part";
   h5::File file = h5::File::create(part);
-  h5::Group root = file.root();
-  root.set_text("about", "a comparison of methods: /options what all runs share, /runs what each gave");
-  root.set_text("format", "cos2p comparison");
-  root.set<std::int32_t>("schema_version", 1);
-  root.set("target_accuracy", target_accuracy);
-  h5::Group shared = root.create_group("options");
-  for (const auto& [name, value] : options) shared.set_text(name, value);
-  h5::Group all = root.create_group("runs");
-  for (std::size_t i = 0; i < runs.size(); ++i)
-    write_run(all.create_group(fmt::format("{:04d}", i)), runs[i]);
+  write_content(file.root(), options, target_accuracy, runs);  // its groups are closed before the file is
   file.sync_and_close();
   std::error_code error;
   std::filesystem::rename(part, path, error);

@@ -4,6 +4,7 @@ options=("${TINY[@]}" --clients 6 --rounds 6 --speeds 1,0.25 --methods co-s2p,de
 compare() { expect 0 "compare.md" "$COS2P_BINARY" compare "${options[@]}" "$@"; }
 
 compare --jobs 2 --output whole
+! grep -q HDF5 out.txt || bad "HDF5 complained: $(grep HDF5 out.txt | head -3)"
 [ "$(wc -l <whole/compare.csv)" -eq 7 ] || bad "not a row per method and seed: $(cat whole/compare.csv)"
 head -1 whole/compare.csv | grep -q '^method,seed,accuracy,loss,client_accuracy_mean,client_accuracy_min,time_to_target_s,' || bad "columns: $(head -1 whole/compare.csv)"
 grep -q '^| co-s2p:min-updates=4 | 2 |.*±' whole/compare.md || bad "the table lacks a row: $(cat whole/compare.md)"
