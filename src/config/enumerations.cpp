@@ -90,7 +90,8 @@ const std::vector<PartitionKind>& all_values<PartitionKind>() {
 
 template <>
 const std::vector<BalanceKind>& all_values<BalanceKind>() {
-  static const std::vector<BalanceKind> values{BalanceKind::balanced, BalanceKind::deep, BalanceKind::wide};
+  static const std::vector<BalanceKind> values{BalanceKind::balanced, BalanceKind::deep, BalanceKind::wide,
+                                               BalanceKind::shallow};
   return values;
 }
 

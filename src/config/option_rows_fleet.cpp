@@ -52,9 +52,11 @@ void add_fleet(Table& t) {
   t.whole(
       "min-trainers", AT(fleet.min_trainers), 1, kMany,
       "clients that train each part of the model at least; shapes are changed for it where budgets allow");
+  t.flag("drop-too-small", AT(fleet.drop_too_small),
+         "a client whose budget holds no submodel at all takes no part, instead of ending the run");
   t.choice<BalanceKind>("balance", AT(fleet.balance),
                         "what a small budget costs: width first and depth last (deep), both alike "
-                        "(balanced), depth alone (wide)");
+                        "(balanced), depth alone (wide), depth first and width last (shallow)");
   OptionSpec& rolling =
       t.flag("rolling-windows", AT(fleet.rolling_windows),
              "where a budget costs depth: keep all blocks and train a window of them that moves with the "

@@ -46,9 +46,11 @@ void add_history(const Checkpoint& checkpoint, ComparedRun& run) {
 /// Accuracy of each exit by class, weighted with the classes of a client's data: what a client may expect on
 /// data like its own.
 double expected_accuracy(const ClientRecord& record, const std::vector<ExitResult>& exits) {
-  const auto own = std::find_if(exits.begin(), exits.end(), [&](const ExitResult& exit) {
-    return exit.block == record.assignment.kept_blocks - 1;
-  });
+  // A client that takes no part is served by the full model.
+  const int deepest =
+      record.assignment.takes_part() ? record.assignment.kept_blocks - 1 : exits.back().block;
+  const auto own = std::find_if(exits.begin(), exits.end(),
+                                [&](const ExitResult& exit) { return exit.block == deepest; });
   COS2P_ASSERT(own != exits.end());
   double correct = 0, samples = 0;
   for (std::size_t k = 0; k < record.class_counts.size(); ++k) {

@@ -93,6 +93,22 @@ void load_texts(Experiment& e, const std::optional<Vocabulary>& given) {
 
 }  // namespace
 
+namespace {
+
+/// Where nobody trains the deepest blocks, the model ends before them.
+void cut_blocks(Experiment& e) {
+  const int blocks = e.fleet.deepest();
+  if (blocks == e.model.blocks) return;
+  e.model.blocks = blocks;
+  const auto beyond = [&](int exit) { return exit >= blocks; };
+  e.model.exits.erase(std::remove_if(e.model.exits.begin(), e.model.exits.end(), beyond),
+                      e.model.exits.end());
+  e.table = std::make_unique<SegmentTable>(e.model);
+  e.fleet.trainers.resize(static_cast<std::size_t>(e.table->size()));  // segments stand in the order of blocks
+}
+
+}  // namespace
+
 Experiment make_experiment(const RunOptions& options, int workers,
                            const std::optional<Vocabulary>& vocabulary) {
   Experiment e;
@@ -118,6 +134,7 @@ Experiment make_experiment(const RunOptions& options, int workers,
   for (const std::string& text : options.budgets)
     budgets.push_back(parse_budget(text, *e.table, e.training, "--budgets"));
   e.fleet = plan_fleet(*e.table, e.training, budgets, e.clients, options.fleet);
+  if (options.fleet.submodel == SubmodelKind::smallest) cut_blocks(e);
   return e;
 }
 

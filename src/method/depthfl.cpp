@@ -14,6 +14,7 @@ Method depthfl() {
            {"distillation-start", "0"},
            {"distillation-ramp", "0.3"},
            {"weighting", "uniform"},
+           {"drop-too-small", "true"},
            {"logit-adjustment", "0"}}};
 }
 

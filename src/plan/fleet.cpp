@@ -159,13 +159,16 @@ void give_full_models(const SegmentTable& table, const TrainingShape& training, 
 }
 
 void give_smallest_submodel(const SegmentTable& table, const TrainingShape& training, FleetPlan& plan) {
-  const auto memory = [&](const Assignment& a) { return largest_cost(table, a, training).memory.total(); };
+  const auto memory = [&](const Assignment& a) {
+    return a.takes_part() ? largest_cost(table, a, training).memory.total() : INT64_MAX;
+  };
   const Assignment smallest =
       *std::min_element(plan.assignments.begin(), plan.assignments.end(),
                         [&](const Assignment& a, const Assignment& b) { return memory(a) < memory(b); });
-  const std::string changed = name_clients(plan.assignments.size(),
-                                           [&](std::size_t c) { return !(plan.assignments[c] == smallest); });
-  std::fill(plan.assignments.begin(), plan.assignments.end(), smallest);
+  const auto larger = [&](const Assignment& a) { return a.takes_part() && !(a == smallest); };
+  const std::string changed =
+      name_clients(plan.assignments.size(), [&](std::size_t c) { return larger(plan.assignments[c]); });
+  std::replace_if(plan.assignments.begin(), plan.assignments.end(), larger, smallest);
   if (!changed.empty()) {
     plan.notes.push_back(changed +
                          ": less than the budget holds, as everybody trains the same (--submodel smallest)");
@@ -174,8 +177,22 @@ void give_smallest_submodel(const SegmentTable& table, const TrainingShape& trai
 
 Assignment plan_one(const SegmentTable& table, const TrainingShape& training, const ClientBudget& budget,
                     const FleetRules& rules) {
-  return rules.rolling_windows ? plan_rolling_client(table, training, budget, rules.balance)
-                               : plan_client(table, training, budget, rules.balance, rules.frozen_blocks);
+  try {
+    return rules.rolling_windows ? plan_rolling_client(table, training, budget, rules.balance)
+                                 : plan_client(table, training, budget, rules.balance, rules.frozen_blocks);
+  } catch (const Error&) {
+    if (!rules.drop_too_small) throw;
+    return {};
+  }
+}
+
+void name_dropped(const FleetRules& rules, FleetPlan& plan) {
+  const std::string dropped =
+      name_clients(plan.assignments.size(), [&](std::size_t c) { return !plan.assignments[c].takes_part(); });
+  if (dropped.empty()) return;
+  plan.notes.push_back(
+      fmt::format("{}: no part in training, the budget holds no {} submodel (--drop-too-small)", dropped,
+                  to_string(rules.balance)));
 }
 
 }  // namespace
@@ -192,6 +209,12 @@ std::string to_string(SubmodelKind kind) {
       return "drop";
   }
   return "unknown";
+}
+
+int FleetPlan::deepest() const {
+  int deepest = 0;
+  for (const Assignment& a : assignments) deepest = std::max(deepest, a.kept_blocks);
+  return deepest;
 }
 
 int FleetPlan::least_trainers() const {
@@ -218,11 +241,22 @@ FleetPlan plan_fleet(const SegmentTable& table, const TrainingShape& training,
                                      ? plan_one(table, training, plan.budgets[client], rules)
                                      : plan.assignments[client - budgets.size()]);
     }
+    name_dropped(rules, plan);
     if (rules.submodel == SubmodelKind::smallest) give_smallest_submodel(table, training, plan);
   }
   plan.trainers = count_trainers(table, plan.assignments);
   if (rules.submodel == SubmodelKind::fit) Coverage(table, training, plan, rules).repair();
-  if (plan.least_trainers() < rules.min_trainers) refuse(table, training, plan, rules);
+  const int blocks = rules.submodel == SubmodelKind::smallest ? plan.deepest() : table.options().blocks;
+  for (const Segment& segment : table) {
+    if (segment.block < blocks &&
+        plan.trainers[static_cast<std::size_t>(segment.id.value())] < rules.min_trainers)
+      refuse(table, training, plan, rules);
+  }
+  if (blocks < table.options().blocks) {
+    plan.notes.push_back(
+        fmt::format("the model that is trained has {} of the {} blocks (--submodel smallest)", blocks,
+                    table.options().blocks));
+  }
   for (const Assignment& assignment : plan.assignments) {
     plan.costs.push_back(assignment.takes_part() ? largest_cost(table, assignment, training) : PlanCost{});
   }

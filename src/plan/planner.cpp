@@ -42,11 +42,14 @@ class Ladder {
 
   int steps() const {
     const ModelOptions& m = table_.options();
-    return balance_ == BalanceKind::wide ? m.blocks : std::max({m.blocks, m.heads, m.feed_forward});
+    if (balance_ == BalanceKind::wide) return m.blocks;
+    if (balance_ == BalanceKind::shallow) return width_steps() + m.blocks - 1;
+    return std::max(m.blocks, width_steps());
   }
 
   Assignment at(int step) const {
     const ModelOptions& m = table_.options();
+    if (balance_ == BalanceKind::shallow) return shallow(step);
     const double share = static_cast<double>(step) / steps();
     Assignment a{depth(most_blocks_), frozen_, m.heads, m.feed_forward};
     if (balance_ != BalanceKind::deep)
@@ -59,6 +62,16 @@ class Ladder {
   }
 
  private:
+  int width_steps() const { return std::max(table_.options().heads, table_.options().feed_forward); }
+
+  // First the width of the shallowest window grows, then its depth.
+  Assignment shallow(int step) const {
+    const ModelOptions& m = table_.options();
+    const double share = std::min(1.0, static_cast<double>(step) / width_steps());
+    return {depth(std::min(most_blocks_, std::max(1, step - width_steps() + 1))), frozen_,
+            std::max(1, rounded(share * m.heads)), std::max(1, rounded(share * m.feed_forward))};
+  }
+
   static int rounded(double value) { return static_cast<int>(std::lround(value)); }
 
   // The deepest window of at most `wanted` blocks that ends at an exit; the shallowest that trains a block
@@ -95,7 +108,7 @@ class Ladder {
        budget.text, to_string(balance), format_bytes(static_cast<double>(least)), training.batch_size,
        format_bytes(static_cast<double>(least - budget.memory)),
        format_bytes(static_cast<double>(budget.memory)),
-       balance == BalanceKind::wide ? " or use --balance balanced" : " or choose a smaller --model");
+       balance == BalanceKind::wide ? " or use --balance shallow" : " or choose a smaller --model");
 }
 
 }  // namespace
@@ -108,15 +121,19 @@ std::string to_string(BalanceKind kind) {
       return "deep";
     case BalanceKind::wide:
       return "wide";
+    case BalanceKind::shallow:
+      return "shallow";
   }
   return "unknown";
 }
 
 BalanceKind parse_balance_kind(const std::string& text) {
-  for (BalanceKind kind : {BalanceKind::balanced, BalanceKind::deep, BalanceKind::wide}) {
+  for (BalanceKind kind :
+       {BalanceKind::balanced, BalanceKind::deep, BalanceKind::wide, BalanceKind::shallow}) {
     if (to_string(kind) == text) return kind;
   }
-  fail(ExitCode::usage, "--balance '{}' is unknown (known: balanced, deep, wide), choose one of them", text);
+  fail(ExitCode::usage, "--balance '{}' is unknown (known: balanced, deep, wide, shallow), choose one of them",
+       text);
 }
 
 ClientBudget parse_budget(const std::string& text, const SegmentTable& table, const TrainingShape& training,

@@ -74,7 +74,8 @@ BOOST_AUTO_TEST_CASE(all_profiles_are_complete_and_findable) {
 BOOST_AUTO_TEST_CASE(plans_fit_their_budget_and_the_next_step_would_not) {
   for (const char* preset : {"micro", "tiny"}) {
     const SegmentTable table = preset_table(preset);
-    for (const BalanceKind balance : {BalanceKind::balanced, BalanceKind::deep, BalanceKind::wide}) {
+    for (const BalanceKind balance :
+         {BalanceKind::balanced, BalanceKind::deep, BalanceKind::wide, BalanceKind::shallow}) {
       std::int64_t previous = 0;
       for (const char* text : {"0.6", "0.65", "0.7", "0.8", "0.9", "1"}) {
         const ClientBudget budget = share(table, text);
@@ -122,7 +123,8 @@ BOOST_AUTO_TEST_CASE(windows_end_at_exits_and_outlast_what_is_frozen) {
 
 BOOST_AUTO_TEST_CASE(a_budget_that_is_too_small_says_by_how_much) {
   const SegmentTable table = preset_table("micro");
-  for (const BalanceKind balance : {BalanceKind::balanced, BalanceKind::deep, BalanceKind::wide}) {
+  for (const BalanceKind balance :
+       {BalanceKind::balanced, BalanceKind::deep, BalanceKind::wide, BalanceKind::shallow}) {
     const Assignment smallest =
         balance == BalanceKind::wide ? Assignment{1, 0, 4, 128} : Assignment{1, 0, 1, 1};
     const std::int64_t least = needed(table, smallest);
@@ -150,7 +152,8 @@ BOOST_AUTO_TEST_CASE(deep_gives_up_a_block_only_where_the_narrowest_does_not_fit
 
 BOOST_AUTO_TEST_CASE(percentages_are_shares_of_the_parameters) {
   const SegmentTable table = preset_table("tiny");
-  for (const BalanceKind balance : {BalanceKind::balanced, BalanceKind::deep, BalanceKind::wide}) {
+  for (const BalanceKind balance :
+       {BalanceKind::balanced, BalanceKind::deep, BalanceKind::wide, BalanceKind::shallow}) {
     for (const char* text : {"25%", "50%", "99%"}) {
       const ClientBudget budget = share(table, text);
       BOOST_TEST(budget.parameters ==
@@ -170,7 +173,8 @@ BOOST_AUTO_TEST_CASE(percentages_are_shares_of_the_parameters) {
 }
 
 BOOST_AUTO_TEST_CASE(balance_names) {
-  for (const BalanceKind kind : {BalanceKind::balanced, BalanceKind::deep, BalanceKind::wide}) {
+  for (const BalanceKind kind :
+       {BalanceKind::balanced, BalanceKind::deep, BalanceKind::wide, BalanceKind::shallow}) {
     BOOST_TEST((parse_balance_kind(to_string(kind)) == kind));
   }
   expect_error(ExitCode::usage, {"--balance 'flat'", "balanced, deep, wide"},
@@ -300,9 +304,12 @@ BOOST_AUTO_TEST_CASE(submodel_kinds_give_what_they_say) {
   const FleetPlan small = plan_fleet(table, {}, budgets, 4, rules);
   for (const Assignment& a : small.assignments) BOOST_TEST((a == fit.assignments[2]));
   BOOST_TEST(small.notes.at(0).find("clients 0, 1, 3: less than the budget holds") == 0U);
-  rules.balance = BalanceKind::wide;  // the smallest is not deep enough
-  expect_error(ExitCode::usage, {"trained by nobody", "--submodel smallest", "--balance deep"},
-               [&] { plan_fleet(table, {}, budgets, 4, rules); });
+  rules.balance = BalanceKind::wide;  // the smallest is shallow, and so is the model then
+  const FleetPlan shallow = plan_fleet(table, {}, budgets, 4, rules);
+  BOOST_TEST(shallow.deepest() == shallow.assignments[0].kept_blocks);
+  BOOST_TEST(shallow.deepest() < table.options().blocks);
+  BOOST_TEST(shallow.notes.back().find(fmt::format("has {} of the 6 blocks", shallow.deepest())) !=
+             std::string::npos);
 
   rules = {};
   rules.submodel = SubmodelKind::drop;
@@ -316,6 +323,22 @@ BOOST_AUTO_TEST_CASE(submodel_kinds_give_what_they_say) {
   BOOST_TEST(fleet_table(table, dropped).find("embedding .. block_05/exit_head: 2") != std::string::npos);
   expect_error(ExitCode::usage, {"--submodel drop leaves no client", "--submodel fit"},
                [&] { plan_fleet(table, {}, {share(table, "0.5")}, 4, rules); });
+}
+
+BOOST_AUTO_TEST_CASE(clients_too_small_for_any_submodel_are_refused_or_dropped) {
+  const SegmentTable table = preset_table("micro");
+  const std::vector<ClientBudget> budgets{share(table, "1"), share(table, "0.1")};
+  FleetRules rules;
+  rules.balance = BalanceKind::wide;
+  expect_error(ExitCode::usage, {"budget '0.1' is too small"},
+               [&] { plan_fleet(table, {}, budgets, 4, rules); });
+  rules.drop_too_small = true;
+  const FleetPlan plan = plan_fleet(table, {}, budgets, 4, rules);
+  for (std::size_t c = 0; c < 4; ++c) BOOST_TEST(plan.assignments[c].takes_part() == (c % 2 == 0));
+  for (const int trainers : plan.trainers) BOOST_TEST(trainers == 2);
+  BOOST_TEST(plan.notes.at(0).find("clients 1, 3: no part in training, the budget holds no wide") == 0U);
+  expect_error(ExitCode::usage, {"trained by nobody"},
+               [&] { plan_fleet(table, {}, {share(table, "0.1")}, 2, rules); });
 }
 
 BOOST_AUTO_TEST_CASE(rolling_windows_cover_the_model_within_every_budget) {

@@ -47,6 +47,9 @@ grep -q "6 of 6 runs are done already" out.txt || bad "finished runs were done a
 # A row may be added later.
 expect 0 "1 of 2 runs are done already" "$COS2P_BINARY" compare "${TINY[@]}" --clients 6 --rounds 6 --speeds 1,0.25 --seeds 0 \
   --methods depthfl,depthfl:staleness-bound=3 --output killed
+# Clients that take no part have an accuracy too: the full model's.
+expect 0 "compare.md" "$COS2P_BINARY" compare "${TINY[@]/1,0.7,0.5/1,0.1}" --clients 4 --rounds 2 --seeds 0 --methods depthfl,co-s2p:submodel=drop --output dropped
+[ "$(wc -l <dropped/compare.csv)" -eq 3 ] || bad "clients left out: $(cat out.txt)"
 
 # Bad input.
 refused() { expect 2 "$1" "$COS2P_BINARY" compare "${TINY[@]}" --output "${@:2}"; }

@@ -24,8 +24,9 @@ ClientBudget parse_budget(const std::string& text, const SegmentTable& table, co
                           const std::string& option);
 
 /// How depth and width share a budget. `balanced` shrinks both alike; `deep` narrows first, and drops blocks
-/// only where the narrowest does not fit; `wide` keeps all units and drops blocks.
-enum class BalanceKind { balanced, deep, wide };
+/// only where the narrowest does not fit; `wide` keeps all units and drops blocks; `shallow` drops blocks
+/// first, and narrows where not even one block fits.
+enum class BalanceKind { balanced, deep, wide, shallow };
 std::string to_string(BalanceKind kind);
 BalanceKind parse_balance_kind(const std::string& text);
 
@@ -50,12 +51,14 @@ struct FleetPlan {
   std::vector<std::string> notes;       ///< in words: clients that do not get what their budget alone gives
   /// N*: the fewest trainers that any segment has.
   int least_trainers() const;
+  /// Blocks of the deepest submodel; 0 where nobody takes part.
+  int deepest() const;
 };
 /// Which submodel a client of a certain budget gets.
 enum class SubmodelKind {
   fit,       ///< the largest that its own budget holds
   full,      ///< the full model, whatever its budget: what would be possible without the limits
-  smallest,  ///< everybody that of the smallest budget
+  smallest,  ///< everybody that of the smallest budget; deeper blocks are then no part of the model
   drop       ///< the full model; clients whose budget does not hold it take no part
 };
 std::string to_string(SubmodelKind kind);
@@ -65,6 +68,8 @@ struct FleetRules {
   int frozen_blocks = 0;
   SubmodelKind submodel = SubmodelKind::fit;
   int min_trainers = 1;  ///< N*: trainers that every segment must have
+  /// A client whose budget holds no submodel of this balance takes no part, instead of ending the run.
+  bool drop_too_small = false;
   /// Where the balance drops blocks: instead keep all of them and train a window that moves with the rounds.
   bool rolling_windows = false;
 };
