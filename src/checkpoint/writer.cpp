@@ -109,7 +109,8 @@ void write_clients(h5::Group root, const std::vector<ClientRecord>& records) {
   clients.set_text(
       "about",
       "one group per client: blocks 0..kept_blocks-1 are kept, the first frozen_blocks of them not trained "
-      "(rolling = 1: that is the deepest window of a client whose trained blocks move with its rounds); "
+      "(rolling = k > 0: that is the deepest window of a client whose trained blocks move with its rounds, "
+      "from the k-th on); "
       "heads, neurons = kept in each block; masks/block_NN/{heads,neurons}: 1 = kept by the last update, "
       "none before it");
   for (std::size_t i = 0; i < records.size(); ++i) {

@@ -13,8 +13,9 @@ namespace {
 std::vector<int> count_trainers(const SegmentTable& table, const std::vector<Assignment>& assignments) {
   std::vector<int> trainers;
   for (const Segment& segment : table) {
-    trainers.push_back(static_cast<int>(std::count_if(
-        assignments.begin(), assignments.end(), [&](const Assignment& a) { return trains(a, segment); })));
+    trainers.push_back(
+        static_cast<int>(std::count_if(assignments.begin(), assignments.end(),
+                                       [&](const Assignment& a) { return trains(table, a, segment); })));
   }
   return trainers;
 }

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdlib>
+#include <exception>
 
 #include "cos2p/support/bytes.hpp"
 #include "cos2p/support/error.hpp"
@@ -132,8 +133,8 @@ BalanceKind parse_balance_kind(const std::string& text) {
        {BalanceKind::balanced, BalanceKind::deep, BalanceKind::wide, BalanceKind::shallow}) {
     if (to_string(kind) == text) return kind;
   }
-  fail(ExitCode::usage, "--balance '{}' is unknown (known: balanced, deep, wide, shallow), choose one of them",
-       text);
+  fail(ExitCode::usage,
+       "--balance '{}' is unknown (known: balanced, deep, wide, shallow), choose one of them", text);
 }
 
 ClientBudget parse_budget(const std::string& text, const SegmentTable& table, const TrainingShape& training,
@@ -222,7 +223,8 @@ Assignment plan_rolling_client(const SegmentTable& table, const TrainingShape& t
     shortest = std::max(shortest, exit - last);
     last = exit;
   }
-  const auto try_ladder = [&](BalanceKind kind, Assignment& best) {
+  // `first`: the first window that the client takes.
+  const auto try_ladder = [&](BalanceKind kind, int first, Assignment& best) {
     const Ladder ladder(table, kind, 0, m.blocks);
     bool found = false;
     for (int step = 1; step <= ladder.steps(); ++step) {
@@ -231,16 +233,25 @@ Assignment plan_rolling_client(const SegmentTable& table, const TrainingShape& t
       if (length == m.blocks) break;
       rolling.frozen_blocks = m.blocks - length;
       rolling.kept_blocks = m.blocks;
-      rolling.rolling = 1;
-      if (!fits(table, rolling, training, budget)) break;
+      rolling.rolling = first;
+      if (window_count(table, rolling) < 1 || !fits(table, rolling, training, budget)) break;
       best = rolling;
       found = true;
     }
     return found;
   };
-  Assignment best = plan_client(table, training, budget, balance, 0);
-  if (best.kept_blocks == m.blocks || try_ladder(balance, best)) return best;
-  if (balance == BalanceKind::wide) try_ladder(BalanceKind::balanced, best);
+  Assignment best;
+  std::exception_ptr too_small;
+  try {
+    best = plan_client(table, training, budget, balance, 0);
+    if (best.kept_blocks == m.blocks) return best;
+  } catch (const Error&) {
+    too_small = std::current_exception();
+  }
+  if (try_ladder(balance, 1, best)) return best;
+  if (balance == BalanceKind::wide && try_ladder(BalanceKind::balanced, 1, best)) return best;
+  // Where the embedding is what does not fit, it stays frozen.
+  if (too_small && !try_ladder(balance, 2, best)) std::rethrow_exception(too_small);
   return best;
 }
 

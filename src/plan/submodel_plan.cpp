@@ -66,6 +66,8 @@ std::vector<int> window_ends(const SegmentTable& table, const Assignment& assign
     if (exit < length) ends.clear();
     ends.push_back(exit + 1);
   }
+  ends.erase(ends.begin(), ends.begin() + std::min<std::ptrdiff_t>(assignment.rolling - 1,
+                                                                   static_cast<std::ptrdiff_t>(ends.size())));
   return ends;
 }
 
@@ -87,10 +89,12 @@ int window_count(const SegmentTable& table, const Assignment& assignment) {
   return assignment.rolling == 0 ? 1 : static_cast<int>(window_ends(table, assignment).size());
 }
 
-bool trains(const Assignment& assignment, const Segment& segment) {
-  if (assignment.rolling != 0) return segment.block < assignment.kept_blocks;
+bool trains(const SegmentTable& table, const Assignment& assignment, const Segment& segment) {
+  // Windows follow each other without a gap: what lies between the shallowest and the deepest is trained.
+  const int frozen =
+      assignment.rolling != 0 ? window_at(table, assignment, 0).frozen_blocks : assignment.frozen_blocks;
   return assignment.takes_part() && segment.block < assignment.kept_blocks &&
-         (assignment.frozen_blocks == 0 || segment.block >= assignment.frozen_blocks);
+         (frozen == 0 || segment.block >= frozen);
 }
 
 Assignment full_assignment(const ModelOptions& model) {

@@ -72,7 +72,8 @@ Aggregator::Aggregator(const SegmentTable& table, ModelStore& store, const Polic
 }
 
 bool Aggregator::trains_now(const ClientState& client, const Segment& segment) const {
-  return client.trainer.active && trains(window_at(table_, client.trainer.assignment, client.round), segment);
+  return client.trainer.active &&
+         trains(table_, window_at(table_, client.trainer.assignment, client.round), segment);
 }
 
 void Aggregator::set_round(ClientId client, int local_round) {
@@ -111,7 +112,7 @@ UpdateVerdict Aggregator::check_shape(const MessageHeader& header, std::string& 
   }
   const Segment& segment = table_[SegmentId(header.segment)];
   const ClientState& client = clients_[static_cast<std::size_t>(header.client)];
-  if (!trains(client.trainer.assignment, segment)) {
+  if (!trains(table_, client.trainer.assignment, segment)) {
     reason = fmt::format("client {} does not train {}", header.client, segment.name);
     return UpdateVerdict::malformed;
   }
@@ -159,7 +160,7 @@ UpdateVerdict Aggregator::add(Message update, double now_s, std::string& reason)
   const SegmentId id(header.segment);
   const Segment& segment = table_[id];
   const Trainer& trainer = clients_[static_cast<std::size_t>(header.client)].trainer;
-  if (!trains(window_at(table_, trainer.assignment, header.client_round), segment)) {
+  if (!trains(table_, window_at(table_, trainer.assignment, header.client_round), segment)) {
     reason = fmt::format("client {} does not train {} in its local round {}", header.client, segment.name,
                          header.client_round);
     return UpdateVerdict::malformed;
@@ -380,7 +381,7 @@ void Aggregator::restore(const Checkpoint& checkpoint) {
       }
       // Who contributed is known as a number only; the clients that have delivered rounds and train the
       // segment are the same ones.
-      if (record.rounds > 0 && trains(clients_[c].trainer.assignment, segment))
+      if (record.rounds > 0 && trains(table_, clients_[c].trainer.assignment, segment))
         contributed_[static_cast<std::size_t>(segment.id.value())][c] = true;
     }
   }

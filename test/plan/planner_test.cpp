@@ -248,7 +248,7 @@ BOOST_AUTO_TEST_CASE(every_segment_has_the_trainers_asked_for_and_no_budget_is_e
       BOOST_TEST(plan.least_trainers() >= rules.min_trainers);
       for (const Segment& segment : table) {
         int trainers = 0;
-        for (const Assignment& a : plan.assignments) trainers += trains(a, segment) ? 1 : 0;
+        for (const Assignment& a : plan.assignments) trainers += trains(table, a, segment) ? 1 : 0;
         BOOST_TEST(trainers == plan.trainers[static_cast<std::size_t>(segment.id.value())]);
       }
       for (std::size_t c = 0; c < plan.costs.size(); ++c)
@@ -370,6 +370,27 @@ BOOST_AUTO_TEST_CASE(rolling_windows_cover_the_model_within_every_budget) {
   BOOST_TEST(plan.assignments[0].rolling == 1);
   BOOST_TEST(plan.assignments[0].neurons == 128);  // wide: all units
   BOOST_TEST(fleet_table(table, plan).find(" in turn") != std::string::npos);
+}
+
+BOOST_AUTO_TEST_CASE(a_client_whose_budget_does_not_hold_the_embedding_trains_later_windows) {
+  ModelOptions options = model_preset("micro");
+  options.image_height = options.image_width = options.channels = options.patch = 0;
+  options.vocabulary = 2000;
+  options.max_length = 24;
+  options.validate();
+  const SegmentTable table(options);
+  const ClientBudget budget = share(table, "0.125");
+  expect_error(ExitCode::usage, {"is too small"},
+               [&] { plan_client(table, {}, budget, BalanceKind::balanced, 0); });
+  const Assignment a = plan_rolling_client(table, {}, budget, BalanceKind::balanced);
+  BOOST_TEST(a.rolling == 2);
+  BOOST_TEST(a.kept_blocks == 6);
+  BOOST_TEST(window_count(table, a) == 5);
+  for (int round = 0; round < 5; ++round) {
+    BOOST_TEST(needed(table, window_at(table, a, round)) <= budget.memory);
+    BOOST_TEST(window_at(table, a, round).frozen_blocks == round + 1);
+  }
+  for (const Segment& segment : table) BOOST_TEST(trains(table, a, segment) == (segment.block >= 1));
 }
 
 BOOST_AUTO_TEST_CASE(reports_hold_every_client_and_segment) {

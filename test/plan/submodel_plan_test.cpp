@@ -225,10 +225,10 @@ BOOST_AUTO_TEST_CASE(in_one_turn_of_its_windows_a_rolling_client_trains_everythi
           const Assignment window = window_at(table, rolling, round);
           check_assignment(table, window);
           BOOST_TEST(window.kept_blocks - window.frozen_blocks <= length);
-          times += trains(window, segment) ? 1 : 0;
+          times += trains(table, window, segment) ? 1 : 0;
         }
         BOOST_TEST(times >= 1, "seed " << seed << ", length " << length << ", " << segment.name);
-        BOOST_TEST(trains(rolling, segment));
+        BOOST_TEST(trains(table, rolling, segment));
       }
     }
   }

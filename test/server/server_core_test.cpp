@@ -143,7 +143,7 @@ BOOST_AUTO_TEST_CASE(a_rolling_client_is_waited_for_only_where_its_window_stands
     const Assignment window =
         window_at(table, setup.clients[static_cast<std::size_t>(client)].assignment, round);
     for (const Segment& segment : table) {
-      if (trains(window, segment))
+      if (trains(table, window, segment))
         core.handle(constant_update(segment, client, round, store.version(segment.id), 1), 1);
     }
     core.handle(round_report(client, round, 100, 1), 1);
@@ -167,7 +167,7 @@ BOOST_AUTO_TEST_CASE(a_rolling_client_is_waited_for_only_where_its_window_stands
   ServerCore resumed(table, store, setup);
   resumed.restore(core.snapshot(1));
   for (const Segment& segment : table) {
-    if (trains(window_at(table, setup.clients[1].assignment, 1), segment))
+    if (trains(table, window_at(table, setup.clients[1].assignment, 1), segment))
       resumed.handle(constant_update(segment, 1, 1, store.version(segment.id), 1), 2);
   }
   resumed.handle(round_report(1, 1, 100, 1), 2);

@@ -37,7 +37,9 @@ Assignment plan_client(const SegmentTable& table, const TrainingShape& training,
 
 /// The submodel with a rolling window of trained blocks whose every window is within the budget: as long and
 /// as wide as the depth and width that `balance` gives for a step of its ladder. An assignment that is not
-/// rolling where no such window fits, or where plan_client() keeps all blocks anyway.
+/// rolling where no such window fits, or where plan_client() keeps all blocks anyway. Where a budget does not
+/// hold the shallowest window, whose embedding is trained, the client begins with the next one. Throws as
+/// plan_client() does where nothing fits.
 Assignment plan_rolling_client(const SegmentTable& table, const TrainingShape& training,
                                const ClientBudget& budget, BalanceKind balance);
 /// The cost of the window that needs the most memory.

@@ -15,7 +15,8 @@ struct Assignment {
   int frozen_blocks = 0;  ///< embedding and blocks 0 .. frozen_blocks-1 are not trained; < kept_blocks
   int heads = 0;          ///< kept heads in each kept block, >= 1
   int neurons = 0;        ///< kept neurons in each kept block, >= 1
-  int rolling = 0;        ///< 1: this is the deepest of the windows that window_at() takes in turn
+  int rolling = 0;  ///< k > 0: this is the deepest of the windows that window_at() takes in turn, from the
+                    ///< k-th of the model's on
   bool takes_part() const { return kept_blocks > 0; }
   bool operator==(const Assignment& o) const {
     return kept_blocks == o.kept_blocks && frozen_blocks == o.frozen_blocks && heads == o.heads &&
@@ -31,7 +32,7 @@ Assignment window_at(const SegmentTable& table, const Assignment& assignment, in
 /// How many windows there are; 1 where the assignment is not rolling.
 int window_count(const SegmentTable& table, const Assignment& assignment);
 /// Whether a client with this assignment trains (and pushes) the segment, in some round where it is rolling.
-bool trains(const Assignment& assignment, const Segment& segment);
+bool trains(const SegmentTable& table, const Assignment& assignment, const Segment& segment);
 /// Throws Error(usage) for windows and widths that do not fit the model: the deepest kept block must have an
 /// exit.
 void check_assignment(const SegmentTable& table, const Assignment& assignment);
