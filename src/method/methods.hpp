@@ -12,7 +12,9 @@ Method fedavg_drop();
 Method fedavg_smallest();
 Method federated_dropout();
 Method fedrolex();
+Method fjord();
 Method heterofl();
+Method ra_fed();
 Method scalefl();
 
 }  // namespace cos2p::method
