@@ -14,7 +14,7 @@
 namespace cos2p {
 namespace {
 
-constexpr std::uint64_t kDataOrder = 1;  // purpose of a random stream
+constexpr std::uint64_t kDataOrder = 1, kWidthDraw = 6;  // purposes of random streams
 
 /// Endless stream of sample indices: each pass over the client's data in a new order.
 class SampleStream {
@@ -47,6 +47,17 @@ std::vector<torch::Tensor> trained_exits(std::vector<torch::Tensor> logits) {
   return logits;
 }
 
+/// The widths that the client's steps are drawn from; the last is that of the whole model.
+std::vector<VitWidth> widths_of(const Vit& model, int widths) {
+  const VitShape& shape = model.shape();
+  const Assignment whole{shape.kept_blocks, shape.frozen_blocks, narrow<int>(shape.heads.front().size()),
+                         narrow<int>(shape.neurons.front().size())};
+  std::vector<VitWidth> result;
+  for (const Assignment& a : dropout_ladder(model.table().options(), whole, widths))
+    result.push_back({a.heads, a.neurons});
+  return result;
+}
+
 }  // namespace
 
 std::vector<std::int64_t> class_counts(const LabelledSet& set, const std::vector<std::int64_t>& samples) {
@@ -65,15 +76,27 @@ bool LocalSteps::run(const LocalTrainer::KeepGoing& keep_going, RoundReport& rep
   const ClassView view = class_view(local.objective, class_counts(setup.samples->set(), samples), device);
   const double distilled =
       distillation_weight(local.objective, static_cast<double>(notice.round) / std::max(1, notice.rounds));
+  const std::vector<VitWidth> widths = widths_of(model, local.ordered_dropout);
+  Rng width_draw(setup.seed,
+                 {kWidthDraw, static_cast<std::uint64_t>(client), static_cast<std::uint64_t>(index)});
   torch::Tensor loss_sum = torch::zeros({}, device), correct = torch::zeros({}, device);
   for (int step = 0; step < report.steps; ++step) {
     if (!keep_going()) return false;
     const std::vector<std::int64_t> indices = stream.take(local.batch_size);
     const auto count = narrow<std::int64_t>(indices.size());
     const BatchTensors batch = batch_tensors(*setup.samples, indices, &rng, device);
-    const std::vector<torch::Tensor> logits = trained_exits(model.forward(batch.input, true));  // (B, K) each
+    const std::size_t drawn = width_draw.below(widths.size());
+    const bool imitated = local.ordered_dropout_distillation && drawn + 1 < widths.size();
+    const VitWidth& width = imitated ? widths.back() : widths[drawn];
+    const std::vector<torch::Tensor> logits =
+        trained_exits(model.forward(batch.input, true, nullptr, &width));  // (B, K) each
     Objective result = objective(logits, batch.labels, view, local.objective, distilled);
     result.loss.backward();
+    if (imitated) {
+      const std::vector<torch::Tensor> part =
+          trained_exits(model.forward(batch.input, true, nullptr, &widths[drawn]));
+      imitation_loss(part, logits, local.objective).backward();  // on top of the gradients of the whole
+    }
     optimizer.step();
     const torch::NoGradGuard no_grad;
     loss_sum += result.deepest * static_cast<double>(count);

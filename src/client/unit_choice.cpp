@@ -18,7 +18,7 @@ namespace cos2p {
 namespace {
 
 // Purposes of random streams.
-constexpr std::uint64_t kUnitDraw = 2, kMaskData = 3, kMaskNoise = 4;
+constexpr std::uint64_t kUnitDraw = 2, kMaskData = 3, kMaskNoise = 4, kSharedOrder = 5;
 
 /// One choice of one client.
 class Choice {
@@ -120,10 +120,25 @@ class Choice {
         return rolling_units(segment.units, count, number_);
       case WidthRule::random:
         return random_units(segment.units, count, draw_);
+      case WidthRule::covering:
+        return covering(segment, count);
       default:
         channel_.read_segment(segment.id, scratch(segment));
         return top_units(unit_magnitudes(segment, scratch(segment)), count);
     }
+  }
+
+  // All clients draw the same order, and each begins where those before it end.
+  UnitSet covering(const Segment& segment, int count) const {
+    std::int64_t before = 0;
+    for (int c = 0; c < task_.client; ++c) {
+      const Assignment& other = setup_.fleet->at(static_cast<std::size_t>(c));
+      if (segment.block < other.kept_blocks)
+        before += segment.kind == SegmentKind::attention ? other.heads : other.neurons;
+    }
+    Rng order(setup_.seed, {kSharedOrder, static_cast<std::uint64_t>(segment.id.value()),
+                            static_cast<std::uint64_t>(number_)});
+    return covering_units(segment.units, count, before, order);
   }
 
   UnitSet widen(const UnitSet& kept, int count) {

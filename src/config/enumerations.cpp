@@ -142,8 +142,8 @@ const std::vector<SubmodelKind>& all_values<SubmodelKind>() {
 template <>
 const std::vector<WidthRule>& all_values<WidthRule>() {
   static const std::vector<WidthRule> values{
-      WidthRule::magnitude, WidthRule::prefix,           WidthRule::rolling,      WidthRule::random,
-      WidthRule::taylor,    WidthRule::straight_through, WidthRule::hard_concrete};
+      WidthRule::magnitude, WidthRule::prefix, WidthRule::rolling,          WidthRule::random,
+      WidthRule::covering,  WidthRule::taylor, WidthRule::straight_through, WidthRule::hard_concrete};
   return values;
 }
 

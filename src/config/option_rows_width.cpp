@@ -9,8 +9,9 @@ void add_width(Table& t) {
   only(
       t.choice<WidthRule>("width-rule", AT(width.rule),
                           "which heads and neurons a narrow client trains: those of largest norm, the first, "
-                          "a window that rolls by one, any, or those that matter most for its own data by a "
-                          "first-order estimate, by scores trained behind a mask, or by stochastic gates"),
+                          "a window that rolls by one, any, any so that all clients together train all, or "
+                          "those that matter most for its own data by a first-order estimate, by scores "
+                          "trained behind a mask, or by stochastic gates"),
       "submodel", unequal, same);
   only(t.whole("reselect-every", AT(width.reselect_every), 0, kMany,
                "local rounds after which a client chooses its units anew; 0 = never"),
@@ -18,6 +19,19 @@ void add_width(Table& t) {
   only(t.flag("scale-kept-units", AT(local.scale_kept_units),
               "scale a part's output by all/kept units while training"),
        "submodel", unequal, same);
+  const auto nested = [unequal](const RunOptions& o) {
+    return unequal(o) && o.width.rule == WidthRule::prefix;
+  };
+  only(t.whole(
+           "ordered-dropout", AT(local.ordered_dropout), 0, 1024,
+           "widths 1/N, 2/N, ... up to the client's own, of which each optimizer step draws one and trains "
+           "only so many of the first units; 0 = always all"),
+       "width-rule", nested, "only the rule 'prefix' keeps the units that smaller clients have");
+  only(
+      t.flag("ordered-dropout-distillation", AT(local.ordered_dropout_distillation),
+             "each step trains the client's whole width, and the one drawn learns from its output"),
+      "ordered-dropout", [nested](const RunOptions& o) { return nested(o) && o.local.ordered_dropout > 0; },
+      "no width is drawn");
   only(
       t.whole("mask-steps", AT(width.mask_steps), 1, kMany, "batches in which a client rates its units"),
       "width-rule", [](const RunOptions& o) { return needs_data(o.width.rule); },

@@ -44,13 +44,12 @@ void add_history(const Checkpoint& checkpoint, ComparedRun& run) {
 }
 
 /// Accuracy of each exit by class, weighted with the classes of a client's data: what a client may expect on
-/// data like its own.
+/// data like its own. A client that took no part in training (--submodel drop) can only be served the full
+/// model.
 double expected_accuracy(const ClientRecord& record, const std::vector<ExitResult>& exits) {
-  // A client that takes no part is served by the full model.
-  const int deepest =
-      record.assignment.takes_part() ? record.assignment.kept_blocks - 1 : exits.back().block;
-  const auto own = std::find_if(exits.begin(), exits.end(),
-                                [&](const ExitResult& exit) { return exit.block == deepest; });
+  const int deepest = record.assignment.takes_part() ? record.assignment.kept_blocks - 1 : exits.back().block;
+  const auto own =
+      std::find_if(exits.begin(), exits.end(), [&](const ExitResult& exit) { return exit.block == deepest; });
   COS2P_ASSERT(own != exits.end());
   double correct = 0, samples = 0;
   for (std::size_t k = 0; k < record.class_counts.size(); ++k) {

@@ -5,6 +5,22 @@
 #include "cos2p/support/narrow.hpp"
 
 namespace cos2p {
+namespace {
+
+/// The cost of an average step: with ordered dropout, of a width drawn from the ladder.
+PlanCost average_cost(const Experiment& experiment, const Assignment& window) {
+  PlanCost cost = estimate_cost(*experiment.table, window, experiment.training);
+  const LocalTrainingOptions& local = experiment.options.local;
+  const std::vector<Assignment> ladder = dropout_ladder(experiment.model, window, local.ordered_dropout);
+  double drawn = local.ordered_dropout_distillation ? 0 : cost.step_flops;
+  for (std::size_t i = 0; i + 1 < ladder.size(); ++i)
+    drawn += estimate_cost(*experiment.table, ladder[i], experiment.training).step_flops;
+  const double mean = drawn / static_cast<double>(ladder.size());
+  cost.step_flops = local.ordered_dropout_distillation ? cost.step_flops + mean : mean;
+  return cost;
+}
+
+}  // namespace
 
 DeviceTimes::DeviceTimes(const Experiment& experiment, const std::vector<double>& speeds)
     : batch_size_(experiment.options.local.batch_size), width_(experiment.options.width) {
@@ -18,8 +34,7 @@ DeviceTimes::DeviceTimes(const Experiment& experiment, const std::vector<double>
     device.samples = narrow<std::int64_t>(experiment.partition[c].size());
     if (assignment.takes_part()) {
       for (int round = 0; round < window_count(table, assignment); ++round)
-        device.windows.push_back(
-            estimate_cost(table, window_at(table, assignment, round), experiment.training));
+        device.windows.push_back(average_cost(experiment, window_at(table, assignment, round)));
       if (needs_data(width_.rule)) device.choice = plan_mask_phase(table, assignment, experiment.training);
     } else {
       device.windows.emplace_back();

@@ -162,8 +162,8 @@ int work(MpiRuntime& mpi, const Experiment& e) {
   const int workers = mpi.size() - 1;
   RmaWorkerFabric fabric(mpi, *e.table, e.options.ring, (e.clients + workers - 1) / workers,
                          [] { std::this_thread::sleep_for(std::chrono::microseconds(100)); });
-  LocalTrainer trainer({e.table.get(), e.train.get(), &e.partition, e.options.local, e.options.width,
-                        e.options.seed, e.options.device, mpi.launch().local_rank});
+  LocalTrainer trainer({e.table.get(), e.train.get(), &e.partition, &e.fleet.assignments, e.options.local,
+                        e.options.width, e.options.seed, e.options.device, mpi.launch().local_rank});
   WorkerLoopOptions loop;
   loop.stop_requested = stop_requested;
   if (!e.options.emulate_speeds.empty()) {

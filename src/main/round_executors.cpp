@@ -32,6 +32,7 @@ LocalTrainer::Setup trainer_setup(const Experiment& e) {
   setup.table = e.table.get();
   setup.samples = e.train.get();
   setup.partition = &e.partition;
+  setup.fleet = &e.fleet.assignments;
   setup.local = e.options.local;
   setup.width = e.options.width;
   setup.seed = e.options.seed;

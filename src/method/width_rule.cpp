@@ -21,6 +21,8 @@ std::string to_string(WidthRule rule) {
       return "rolling";
     case WidthRule::random:
       return "random";
+    case WidthRule::covering:
+      return "covering";
     case WidthRule::taylor:
       return "taylor";
     case WidthRule::straight_through:
@@ -49,11 +51,16 @@ UnitSet rolling_units(std::int64_t total, std::int64_t count, std::int64_t shift
 }
 
 UnitSet random_units(std::int64_t total, std::int64_t count, Rng& rng) {
-  COS2P_ASSERT(count >= 0 && count <= total);
-  std::vector<std::int32_t> kept(static_cast<std::size_t>(total));
-  std::iota(kept.begin(), kept.end(), 0);
-  rng.shuffle(kept);
-  kept.resize(static_cast<std::size_t>(count));
+  return covering_units(total, count, 0, rng);
+}
+
+UnitSet covering_units(std::int64_t total, std::int64_t count, std::int64_t start, Rng& order) {
+  COS2P_ASSERT(count >= 0 && count <= total && start >= 0);
+  std::vector<std::int32_t> drawn(static_cast<std::size_t>(total)), kept;
+  std::iota(drawn.begin(), drawn.end(), 0);
+  order.shuffle(drawn);
+  for (std::int64_t j = 0; j < count; ++j)
+    kept.push_back(drawn[static_cast<std::size_t>((start + j) % total)]);
   std::sort(kept.begin(), kept.end());
   return UnitSet(total, std::move(kept));
 }

@@ -15,8 +15,13 @@ using torch::Tensor;
 
 // A submodel with half of the units gives half of the sum; scaled up, blocks above see what they were trained
 // to see.
-double kept_scale(const UnitSet& units, bool scaled) {
-  return scaled ? static_cast<double>(units.total()) / static_cast<double>(units.size()) : 1.0;
+double kept_scale(const UnitSet& units, std::int64_t computed, bool scaled) {
+  return scaled ? static_cast<double>(units.total()) / static_cast<double>(computed) : 1.0;
+}
+
+// The rows of the first units of a tensor with the units as axis 0: contiguous.
+Tensor first_units(const Tensor& tensor, std::int64_t count) {
+  return count < tensor.size(0) ? tensor.narrow(0, 0, count) : tensor;
 }
 
 }  // namespace
@@ -121,7 +126,8 @@ Tensor Vit::embed(const Tensor& input) const {
                       options.patch);
 }
 
-std::vector<Tensor> Vit::forward(const Tensor& input, bool training, const VitGates* gates) const {
+std::vector<Tensor> Vit::forward(const Tensor& input, bool training, const VitGates* gates,
+                                 const VitWidth* width) const {
   const bool gradients = at::GradMode::is_enabled();
   std::vector<Tensor> logits;
   Tensor x, lengths;  // (B, T, D), and of texts (B) on the CPU
@@ -132,33 +138,42 @@ std::vector<Tensor> Vit::forward(const Tensor& input, bool training, const VitGa
   }
   for (int block = 0; block < shape_.kept_blocks; ++block) {
     const at::AutoGradMode mode(gradients && (gates != nullptr || block >= shape_.frozen_blocks));
-    x = run_block(block, std::move(x), training, lengths, gates, logits);
+    x = run_block(block, std::move(x), training, lengths, gates, width, logits);
   }
   return logits;
 }
 
 // x (B, T, D) -> (B, T, D), or (B, D) from the deepest block; appends the logits of the block's exit.
 Tensor Vit::run_block(int block, Tensor x, bool training, const Tensor& lengths, const VitGates* gates,
-                      std::vector<Tensor>& logits) const {
+                      const VitWidth* width, std::vector<Tensor>& logits) const {
   const bool scaled = training && shape_.scale_kept_units;
   const bool deepest = block + 1 == shape_.kept_blocks;
   const SegmentId exit = table_.exit_head(block);
+  const UnitSet &kept_heads = units(table_.attention(block)),
+                &kept_neurons = units(table_.feed_forward(block));
+  const std::int64_t heads = width != nullptr ? width->heads : kept_heads.size(),
+                     neurons = width != nullptr ? width->neurons : kept_neurons.size();
+  COS2P_ASSERT(heads >= 1 && heads <= kept_heads.size() && neurons >= 1 && neurons <= kept_neurons.size());
   // A unit's output enters through its row of the output matrix, so that is where its gate stands.
   const auto b = static_cast<std::size_t>(block);
   const auto& a = tensors_.at(table_.attention(block).value());
   const Tensor& heads_out = a.at("out.weight");
   x = parts::attend(
       x,
-      {a.at("norm.weight"), a.at("norm.bias"), a.at("qkv.weight"), a.at("qkv.bias"),
-       gates != nullptr ? heads_out * gates->heads[b].view({-1, 1, 1}) : heads_out, a.at("out.bias")},
-      kept_scale(units(table_.attention(block)), scaled), deepest, lengths);
+      {a.at("norm.weight"), a.at("norm.bias"), first_units(a.at("qkv.weight"), heads),
+       first_units(a.at("qkv.bias"), heads),
+       first_units(gates != nullptr ? heads_out * gates->heads[b].view({-1, 1, 1}) : heads_out, heads),
+       a.at("out.bias")},
+      kept_scale(kept_heads, heads, scaled), deepest, lengths);
   const auto& f = tensors_.at(table_.feed_forward(block).value());
   const Tensor& neurons_out = f.at("fc2.weight");
   parts::FeedForwardResult result = parts::feed_forward(
       x,
-      {f.at("norm.weight"), f.at("norm.bias"), f.at("fc1.weight"), f.at("fc1.bias"),
-       gates != nullptr ? neurons_out * gates->neurons[b].view({-1, 1}) : neurons_out, f.at("fc2.bias")},
-      kept_scale(units(table_.feed_forward(block)), scaled), exit.valid() && !deepest);
+      {f.at("norm.weight"), f.at("norm.bias"), first_units(f.at("fc1.weight"), neurons),
+       first_units(f.at("fc1.bias"), neurons),
+       first_units(gates != nullptr ? neurons_out * gates->neurons[b].view({-1, 1}) : neurons_out, neurons),
+       f.at("fc2.bias")},
+      kept_scale(kept_neurons, neurons, scaled), exit.valid() && !deepest);
   if (exit.valid()) {
     const auto& head = tensors_.at(exit.value());
     const Tensor normed = at::layer_norm(deepest ? result.y : result.class_token, {table_.options().dim},

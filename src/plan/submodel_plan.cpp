@@ -89,6 +89,20 @@ int window_count(const SegmentTable& table, const Assignment& assignment) {
   return assignment.rolling == 0 ? 1 : static_cast<int>(window_ends(table, assignment).size());
 }
 
+std::vector<Assignment> dropout_ladder(const ModelOptions& model, const Assignment& assignment, int widths) {
+  std::vector<Assignment> ladder;
+  for (int i = 1; i < widths; ++i) {
+    const auto first = [&](int total) { return (i * total + widths - 1) / widths; };
+    Assignment narrower = assignment;
+    narrower.heads = std::min(assignment.heads, first(model.heads));
+    narrower.neurons = std::min(assignment.neurons, first(model.feed_forward));
+    if (narrower == assignment) break;
+    ladder.push_back(narrower);
+  }
+  ladder.push_back(assignment);
+  return ladder;
+}
+
 bool trains(const SegmentTable& table, const Assignment& assignment, const Segment& segment) {
   // Windows follow each other without a gap: what lies between the shallowest and the deepest is trained.
   const int frozen =

@@ -2,6 +2,7 @@
 #include <boost/test/unit_test.hpp>
 
 #include "config/parsing.hpp"
+#include "cos2p/method/method.hpp"
 
 using namespace cos2p;
 using namespace cos2p::testing;
@@ -21,6 +22,15 @@ void check(const std::vector<Case>& cases) {
     for (const std::string& part : one.parts)
       BOOST_TEST(has(message, part), line << "-> '" << message << "' lacks '" << part << "'");
   }
+}
+
+/// Another value of an option than `value`, for options that are choices, flags or whole numbers.
+std::string other_value(const config::OptionSpec& spec, const std::string& value) {
+  if (spec.flag) return value == "true" ? "false" : "true";
+  if (spec.metavar == "N") return std::to_string(std::stoi(value) + 1);
+  const std::size_t bar = spec.metavar.find('|');
+  const std::string first = spec.metavar.substr(0, bar);
+  return first != value ? first : spec.metavar.substr(bar + 1, spec.metavar.find('|', bar + 1) - bar - 1);
 }
 
 }  // namespace
@@ -183,6 +193,39 @@ BOOST_AUTO_TEST_CASE(what_a_method_fixes_cannot_be_changed_beside_it) {
           {"--balance cannot be 'deep' beside --method depthfl", "always 'wide'"}},
          {{"train", "--method", "depthfl", "--distillation", "none"},
           {"--distillation cannot be 'none' beside --method depthfl", "always 'mutual'"}}});
+}
+
+BOOST_AUTO_TEST_CASE(each_fixed_option_of_each_method_is_refused_with_another_value_and_taken_with_its_own) {
+  for (const Method& method : methods()) {
+    std::vector<std::string> own{"train", "--method", method.name};
+    for (const Method::Setting& setting : method.fixed) {
+      const config::OptionSpec& spec = *config::find_option(setting.option);
+      const std::string other = other_value(spec, setting.value);
+      check({{{"train", "--method", method.name, "--" + setting.option + "=" + other},
+              {"--" + setting.option + " cannot be '" + other + "' beside --method " + method.name,
+               "always '" + setting.value + "'"}}});
+      own.push_back("--" + setting.option + "=" + setting.value);
+    }
+    BOOST_TEST(refusal(own) == "", method.name);
+    const std::map<std::string, std::string> written = parse(own).in_effect;
+    BOOST_TEST(to_toml(written) == to_toml(parse({"train", "--method", method.name}).in_effect), method.name);
+  }
+}
+
+BOOST_AUTO_TEST_CASE(usual_values_of_a_method_can_be_changed) {
+  for (const Method& method : methods()) {
+    const RunOptions options = parse({"train", "--method", method.name}).options;
+    for (const Method::Setting& setting : method.defaults) {
+      const config::OptionSpec& spec = *config::find_option(setting.option);
+      const std::string value = spec.get(options);
+      BOOST_TEST((value == setting.value || value == '"' + setting.value + '"'),
+                 method.name << ": " << setting.option << " is " << value);
+    }
+  }
+  BOOST_TEST(
+      !parse({"train", "--method", "heterofl", "--no-masked-logits"}).options.local.objective.masked_logits);
+  BOOST_TEST(parse({"train", "--method", "fedrolex", "--reselect-every", "3"}).options.width.reselect_every ==
+             3);
 }
 
 BOOST_AUTO_TEST_CASE(fleet_files) {

@@ -1,6 +1,7 @@
 // Which units each rule keeps, worked out by hand, and what holds for any sizes.
 #include "cos2p/method/width_rule.hpp"
 
+#include <algorithm>
 #include <boost/test/unit_test.hpp>
 #include <cmath>
 #include <limits>
@@ -71,6 +72,48 @@ BOOST_AUTO_TEST_CASE(a_random_draw_is_named_by_its_stream_and_fair) {
     for (const std::int32_t unit : drawn.kept()) ++seen[static_cast<std::size_t>(unit)];
   }
   for (const int times : seen) BOOST_TEST(std::abs(times - 1200) < 4 * 29);
+}
+
+BOOST_AUTO_TEST_CASE(clients_that_cover_share_an_order_and_begin_where_the_one_before_ends) {
+  // 2, 3 and 4 of 5 units: positions 0 1 | 2 3 4 | 0 1 2 3 of the order
+  const auto units = [](std::int64_t count, std::int64_t start) {
+    Rng order(3, {1});
+    return covering_units(5, count, start, order);
+  };
+  const UnitSet first = units(2, 0), second = units(3, 2), third = units(4, 5);
+  std::vector<int> held(5, 0);
+  for (const UnitSet& set : {first, second, third})
+    for (const std::int32_t unit : set.kept()) ++held[static_cast<std::size_t>(unit)];
+  BOOST_TEST((std::multiset<int>(held.begin(), held.end()) == std::multiset<int>{1, 2, 2, 2, 2}));
+  BOOST_TEST((third == units(4, 0)));  // the order is a circle
+  for (const std::int32_t unit : first.kept()) {
+    BOOST_TEST(std::count(second.kept().begin(), second.kept().end(), unit) == 0);
+    BOOST_TEST(std::count(third.kept().begin(), third.kept().end(), unit) == 1);
+  }
+  Rng next(3, {2});
+  BOOST_TEST((covering_units(64, 20, 0, next) != covering_units(64, 20, 0, next)));
+}
+
+BOOST_AUTO_TEST_CASE(clients_that_cover_hold_every_unit_as_evenly_as_can_be) {
+  Rng rng(11);
+  for (int fleet = 0; fleet < 300; ++fleet) {
+    const auto total = static_cast<std::int64_t>(1 + rng.below(40));
+    const auto clients = static_cast<int>(1 + rng.below(12));
+    std::vector<std::int64_t> held(static_cast<std::size_t>(total), 0);
+    std::int64_t sum = 0;
+    for (int c = 0; c < clients; ++c) {
+      const auto count = static_cast<std::int64_t>(rng.below(static_cast<std::uint64_t>(total + 1)));
+      Rng order(7, {static_cast<std::uint64_t>(fleet)});
+      const UnitSet units = covering_units(total, count, sum, order);
+      BOOST_REQUIRE(units.size() == count);
+      for (const std::int32_t unit : units.kept()) ++held[static_cast<std::size_t>(unit)];
+      sum += count;
+    }
+    for (const std::int64_t times : held) {
+      BOOST_TEST(times >= sum / total);
+      BOOST_TEST(times <= (sum + total - 1) / total);
+    }
+  }
 }
 
 BOOST_AUTO_TEST_CASE(top_units_breaks_ties_by_index_and_puts_nan_last) {

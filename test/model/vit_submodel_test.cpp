@@ -109,6 +109,34 @@ BOOST_AUTO_TEST_CASE(gradients_of_kept_rows_equal_those_of_the_silenced_full_mod
   }
 }
 
+BOOST_AUTO_TEST_CASE(a_width_inside_of_a_model_is_the_model_of_that_width) {
+  const SegmentTable table(small_model());
+  for (const bool scaled : {false, true}) {
+    VitShape outer = VitShape::full(table.options()), inner = outer;
+    outer.scale_kept_units = inner.scale_kept_units = scaled;
+    for (UnitSet& heads : inner.heads) heads = UnitSet(4, {0, 1, 2});
+    for (UnitSet& neurons : inner.neurons) neurons = UnitSet(18, {0, 1, 2, 3, 4});
+    const Vit full(table, outer, torch::kCPU), sub(table, inner, torch::kCPU);
+    randomize(full, 4);
+    copy_kept(full, sub);
+    const auto images = images_for(table.options(), 3);
+    const VitWidth width{3, 5};
+    const auto expected = sub.forward(images, true), got = full.forward(images, true, nullptr, &width);
+    for (std::size_t exit = 0; exit < got.size(); ++exit) BOOST_TEST(torch::equal(got[exit], expected[exit]));
+    sum_of_exits(expected).backward();
+    sum_of_exits(got).backward();
+    for (const SegmentId id : full.segments()) {
+      for (const TensorSpec& spec : table[id].tensors) {
+        const torch::Tensor whole = full.tensor(id, spec.name).grad(),
+                            part = sub.tensor(id, spec.name).grad();
+        const std::int64_t rows = part.size(0);
+        BOOST_TEST(torch::equal(whole.narrow(0, 0, rows), part), spec.name);
+        BOOST_TEST(whole.narrow(0, rows, whole.size(0) - rows).abs().sum().item<double>() == 0, spec.name);
+      }
+    }
+  }
+}
+
 BOOST_AUTO_TEST_CASE(depth_pruned_model_is_the_full_models_shallower_exits) {
   const SegmentTable table(small_model(4));
   const Vit full(table, VitShape::full(table.options()), torch::kCPU);

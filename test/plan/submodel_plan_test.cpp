@@ -233,3 +233,21 @@ BOOST_AUTO_TEST_CASE(in_one_turn_of_its_windows_a_rolling_client_trains_everythi
     }
   }
 }
+
+BOOST_AUTO_TEST_CASE(ordered_dropout_draws_from_the_widths_below_a_clients_own_and_its_own) {
+  ModelOptions model;
+  model.heads = 4;
+  model.feed_forward = 10;
+  const Assignment full = full_assignment(model);
+  const int b = model.blocks;
+  // ceil(i/5 * 4) heads, ceil(i/5 * 10) neurons
+  BOOST_TEST((dropout_ladder(model, full, 5) ==
+              std::vector<Assignment>{{b, 0, 1, 2}, {b, 0, 2, 4}, {b, 0, 3, 6}, {b, 0, 4, 8}, full}));
+  const Assignment narrow{2, 1, 2, 5};
+  BOOST_TEST(
+      (dropout_ladder(model, narrow, 5) == std::vector<Assignment>{{2, 1, 1, 2}, {2, 1, 2, 4}, narrow}));
+  const Assignment narrowest{2, 0, 1, 1};
+  BOOST_TEST((dropout_ladder(model, narrowest, 5) == std::vector<Assignment>{narrowest}));
+  BOOST_TEST((dropout_ladder(model, full, 1) == std::vector<Assignment>{full}));
+  BOOST_TEST((dropout_ladder(model, full, 0) == std::vector<Assignment>{full}));
+}

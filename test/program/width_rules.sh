@@ -3,7 +3,7 @@ source "$(dirname "$0")/lib.sh"
 command -v h5diff >/dev/null || { echo "skipped: h5diff is not installed (hdf5-tools)"; exit 77; }
 not_reports=()
 for client in 0 1 2; do not_reports+=(--exclude-path "/in_flight/00000$client/report"); done
-for rule in prefix rolling random taylor straight-through hard-concrete; do
+for rule in prefix rolling random covering taylor straight-through hard-concrete; do
   run=("$COS2P_BINARY" train --transport in-process --width-rule "$rule" --reselect-every 2 "${TINY[@]}" --seed 3 --quiet)
   expect 0 "checkpoint:" "${run[@]}" --rounds 4 --output "$rule-whole"
   expect 0 "checkpoint:" "${run[@]}" --rounds 2 --output "$rule-halves"
@@ -21,7 +21,7 @@ prefix=$(units prefix-sync)
 [[ $prefix =~ ^1(,1)*(,0)+$ ]] || bad "prefix kept $prefix"
 # {(j - 1) mod 64}: the prefix moved down by one unit, the first of it to the end
 [ "$(units rolling-sync)" = "${prefix#1,},1" ] || bad "rolling kept $(units rolling-sync) after the prefix $prefix"
-for rule in random taylor straight-through hard-concrete; do
+for rule in random covering taylor straight-through hard-concrete; do
   h5diff prefix-whole/latest "$rule-whole/latest" /model >/dev/null && bad "$rule gave the same model as prefix"
 done
 # Clients that choose by their data read the model at the start of their rounds, whoever is computed beside them.

@@ -44,9 +44,10 @@ struct UnitChoice {
 class LocalTrainer {
  public:
   struct Setup {
-    const SegmentTable* table = nullptr;  ///< outlives the trainer, like the next two
+    const SegmentTable* table = nullptr;  ///< outlives the trainer, like the next three
     const Samples* samples = nullptr;
     const Partition* partition = nullptr;
+    const std::vector<Assignment>* fleet = nullptr;  ///< of all clients, by client
     LocalTrainingOptions local;
     WidthOptions width;
     std::uint64_t seed = 0;

@@ -58,6 +58,9 @@ struct LocalTrainingOptions {
   int schedule_rounds = 0;  ///< length of the cosine, server rounds; 0 = rounds
   double clip_norm = 1.0;   ///< of all gradients together; 0 = none
   bool scale_kept_units = true;
+  int ordered_dropout = 0;  ///< widths of dropout_ladder(), of which each step draws one; 0 = the whole width
+  bool ordered_dropout_distillation =
+      false;  ///< a step trains the whole width, and the drawn one imitates it
   ObjectiveOptions objective;
 };
 

@@ -17,6 +17,7 @@ enum class WidthRule {
   prefix,            ///< 0 .. k-1 (HeteroFL, FjORD)
   rolling,           ///< a window that moves by one unit with each choice (FedRolex)
   random,            ///< a fresh draw with each choice (federated dropout)
+  covering,          ///< a draw with each choice in which all clients together hold every unit (RA-Fed)
   taylor,            ///< those whose removal changes the loss on the client's data most, to first order
   straight_through,  ///< scores trained on the client's data behind a top-k mask
   hard_concrete,     ///< stochastic gates trained on the client's data (Louizos et al. 2018)
@@ -46,6 +47,10 @@ UnitSet prefix_units(std::int64_t total, std::int64_t count);
 UnitSet rolling_units(std::int64_t total, std::int64_t count, std::int64_t shift);
 /// Every subset of that size with the same probability.
 UnitSet random_units(std::int64_t total, std::int64_t count, Rng& rng);
+/// The units at positions (start + j) mod total, 0 <= j < count, of an order drawn from `order`. Clients that
+/// draw the same order, each starting where the one before it ended, together hold every unit as evenly as
+/// can be: each is held floor(K / total) or ceil(K / total) times, with K the sum of their counts.
+UnitSet covering_units(std::int64_t total, std::int64_t count, std::int64_t start, Rng& order);
 /// The largest scores; ties by index, a score that is not a number comes last.
 UnitSet top_units(Span<const double> scores, std::int64_t count);
 

@@ -28,6 +28,12 @@ struct VitGates {
   std::vector<torch::Tensor> heads, neurons;  ///< per kept block, (kept units), float32
 };
 
+/// How many of the kept units of each block take part, from the first on: a narrower model inside of this
+/// one.
+struct VitWidth {
+  std::int64_t heads = 0, neurons = 0;  ///< at least 1, at most those kept
+};
+
 /// A Transformer encoder for images (ViT) or texts (BERT-type) with any subset of the full model's blocks,
 /// heads and neurons, and the exit heads of its kept blocks. The parameters of a segment are views into one
 /// flat, contiguous tensor (the submodel's layout of that segment), so that a segment is sent and received
@@ -63,17 +69,19 @@ class Vit {
   /// Texts: ids of word pieces (B, T), int32, T up to the longest, negative where a text has ended; how much
   /// padding a batch has changes nothing but the time. In evaluation (training = false) kept units are not
   /// scaled: with all units kept both are the full model. Gradients exist where the caller's gradient mode is
-  /// on. With `gates`, frozen blocks too pass gradients on, to the gates of blocks before them. Throws
-  /// Error(internal) for input of another shape.
+  /// on. With `gates`, frozen blocks too pass gradients on, to the gates of blocks before them. With `width`,
+  /// the other units are not computed and get a gradient of 0. Throws Error(internal) for input of another
+  /// shape.
   std::vector<torch::Tensor> forward(const torch::Tensor& input, bool training,
-                                     const VitGates* gates = nullptr) const;
+                                     const VitGates* gates = nullptr, const VitWidth* width = nullptr) const;
   /// The block after which each logits tensor of forward() is read.
   const std::vector<int>& exit_blocks() const { return exit_blocks_; }
 
  private:
   torch::Tensor embed(const torch::Tensor& input) const;
   torch::Tensor run_block(int block, torch::Tensor x, bool training, const torch::Tensor& lengths,
-                          const VitGates* gates, std::vector<torch::Tensor>& logits) const;
+                          const VitGates* gates, const VitWidth* width,
+                          std::vector<torch::Tensor>& logits) const;
 
   const SegmentTable& table_;
   VitShape shape_;

@@ -31,6 +31,10 @@ Assignment full_assignment(const ModelOptions& model);
 Assignment window_at(const SegmentTable& table, const Assignment& assignment, int local_round);
 /// How many windows there are; 1 where the assignment is not rolling.
 int window_count(const SegmentTable& table, const Assignment& assignment);
+/// The widths that ordered dropout draws from (FjORD): the first ceil(i/widths) of the full model's heads and
+/// neurons, i = 1 .. widths, as far as they are less than the assignment's; then the assignment itself. Not
+/// longer than `widths`, unless that is 0.
+std::vector<Assignment> dropout_ladder(const ModelOptions& model, const Assignment& assignment, int widths);
 /// Whether a client with this assignment trains (and pushes) the segment, in some round where it is rolling.
 bool trains(const SegmentTable& table, const Assignment& assignment, const Segment& segment);
 /// Throws Error(usage) for windows and widths that do not fit the model: the deepest kept block must have an
