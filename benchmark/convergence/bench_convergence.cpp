@@ -15,6 +15,15 @@
 //              the distance grows as the root of the delay, of a descent as the delay: the excess over no
 //              delay goes as tau to a power between 0.5 (noise) and 1 (descent). Within 0.1 of that.
 //              Discounting stale updates makes smaller steps of them.
+//
+// Seen first, with one seed: slopes of -0.48 to -0.49, and an exponent of 0.50, but not for the reason given:
+// the server merges values, not gradients, so a late update takes the model back to where its client started.
+// The descent is slower by the factor 1 + (mean delay), f(x_0)/(eta E Q) grows by it, and the excess is
+// linear in the delay, the root of tau. From this two more series, expected before they were measured:
+//   half late  half of the updates are prompt: slower by 1 + delay/2; and since models of several ages are
+//              averaged, with less noise: below "staleness" at the same tau.
+//   late rate  all updates two rounds late: the slope stays -0.5 +- 0.1, since the factor does not depend on
+//              N* E Q.
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cmath>
@@ -86,12 +95,21 @@ std::vector<Point> sweep() {
       }
     }
   }
-  for (const DiscountKind discount : {DiscountKind::constant, DiscountKind::polynomial}) {
+  for (const std::string series : {"staleness", "discounted", "half late"}) {
     for (const int delay : {0, 1, 2, 4, 8, 16}) {
-      Point p = point(discount == DiscountKind::constant ? "staleness" : "discounted", 4, 2, 4096);
+      Point p = point(series, 4, 2, 4096);
       p.settings.delay = delay;
-      p.settings.discount = discount;
+      if (series == "discounted") p.settings.discount = DiscountKind::polynomial;
+      if (series == "half late") p.settings.prompt = 2;
       points.push_back(p);
+    }
+  }
+  for (const int rounds : {1024, 4096}) {
+    for (const int local_steps : {1, 4}) {
+      for (const int clients : {2, 8}) {
+        points.push_back(point("late rate", clients, local_steps, rounds));
+        points.back().settings.delay = 2;
+      }
     }
   }
   return points;
@@ -195,9 +213,10 @@ bool judge_staleness(const std::vector<Point>& points) {
 }
 
 void print(const Point& p) {
-  std::printf("%-10s %4d %4d %6d %8.0f %6d %7.1f %10.5f%s %10.4f +- %.4f", p.series.c_str(), p.n_star,
+  std::printf("%-10s %4d %4d %6d %8.0f %6d %7.1f %10.5f%s %10.4f +- %.4f %6.2f", p.series.c_str(), p.n_star,
               p.settings.local_steps, p.settings.rounds, p.budget(), p.settings.delay,
-              p.mean(&RunResult::tau), p.settings.rate, p.capped ? "*" : " ", p.gradient(), p.error());
+              p.mean(&RunResult::tau), p.settings.rate, p.capped ? "*" : " ", p.gradient(), p.error(),
+              p.gradient() / p.mean(&RunResult::bound));
   if (p.series == "masks")
     std::printf("   mean |N| %.1f, late block 1 / block 0: %.2f", p.mean(&RunResult::mean_trainers),
                 p.mean(&RunResult::late_block_1) / p.mean(&RunResult::late_block_0));
@@ -225,13 +244,14 @@ bool measure_all(int seeds, const std::string& csv) {
     const Problem problem(table.parameters(), kKinds, kSpread, kDeviation, static_cast<std::uint64_t>(seed));
     for (Point& p : points) measure(p, table, problem, static_cast<std::uint64_t>(seed));
   }
-  std::printf("%-10s %4s %4s %6s %8s %6s %7s %11s %10s +- error of the mean over %d seeds\n", "series", "N*",
-              "E", "Q", "N*EQ", "delay", "tau", "eta", "|grad|^2", seeds);
+  std::printf("%-10s %4s %4s %6s %8s %6s %7s %11s %10s +- error  / bound   (%d seeds)\n", "series", "N*", "E",
+              "Q", "N*EQ", "delay", "tau", "eta", "|grad|^2", seeds);
   for (const Point& p : points) print(p);
-  std::printf("* eta cut to 1/(4 L E): not fitted\n\n");
+  std::printf("* eta cut to 1/(4 L E): not fitted; bound = f(x_0)/(eta E Q) + eta L sigma^2 / (2 N*)\n\n");
   if (!csv.empty()) write_csv(csv, points);
   bool good = judge_rate(of(points, "rate"));
   good = half("masks: slope over N* E Q", slope(of(points, "masks"))) && good;
+  good = half("late rate: slope over N* E Q", slope(of(points, "late rate"))) && good;
   good = judge_staleness(of(points, "staleness")) && good;
   std::printf("%s, %.0f s\n", good ? "as the theorem says" : "NOT as the theorem says",
               monotonic_seconds() - start);
@@ -241,7 +261,7 @@ bool measure_all(int seeds, const std::string& csv) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  int seeds = 5;
+  int seeds = 4;
   std::string csv;
   CLI::App app{"Co-S2P's convergence theorem on a problem whose constants are known"};
   app.add_option("--seeds", seeds, "problems and noises to average over")->check(CLI::Range(1, 1000));

@@ -47,8 +47,7 @@ class Federation {
       begin_.push_back(begin);
       begin += numel;
     }
-    const int clients = settings.delivering * (settings.delay + 1);
-    for (int c = 0; c < clients; ++c) {
+    for (int c = 0; c < settings.clients(); ++c) {
       Client client{c, plan_of(c), 0, {}, {}, {}};
       for (const SegmentId id : client.plan.trained_segments()) {
         const std::int64_t numel = table[id].numel_with(client.plan.units(id).size());
@@ -66,11 +65,13 @@ class Federation {
     RunResult result;
     for (int q = 0; q < settings_.rounds; ++q) {
       measure(q, result);
-      const int first = q % (settings_.delay + 1) * settings_.delivering;
-      for (int c = first; c < first + settings_.delivering; ++c)
-        deliver(clients_[static_cast<std::size_t>(c)], q);
+      std::vector<int> now;
+      for (int c = 0; c < settings_.prompt; ++c) now.push_back(c);
+      const int first = settings_.prompt + q % (settings_.delay + 1) * settings_.late();
+      for (int c = first; c < first + settings_.late(); ++c) now.push_back(c);
+      for (const int c : now) deliver(clients_[static_cast<std::size_t>(c)], q);
       // Only now, so that all of them start again from the model that this round made.
-      for (int c = first; c < first + settings_.delivering; ++c) pull(clients_[static_cast<std::size_t>(c)]);
+      for (const int c : now) pull(clients_[static_cast<std::size_t>(c)]);
     }
     COS2P_ASSERT(core_.finished() && core_.updates_dropped() == 0);
     const std::vector<RoundRow>& rows = core_.history().rounds;
@@ -108,7 +109,7 @@ class Federation {
     setup.rounds = settings_.rounds;
     setup.threads = 1;
     const ModelOptions& model = table_.options();
-    for (int c = 0; c < settings_.delivering * (settings_.delay + 1); ++c) {
+    for (int c = 0; c < settings_.clients(); ++c) {
       ClientRecord record;
       record.samples = 1;
       record.assignment =
@@ -218,7 +219,13 @@ SegmentTable segment_table() {
 
 RunResult run(const SegmentTable& table, const Problem& problem, const RunSettings& settings) {
   COS2P_ASSERT(settings.full == 0 || settings.delay == 0);
-  return Federation(table, problem, settings).run();
+  COS2P_ASSERT(settings.prompt >= 0 && settings.late() > 0);
+  RunResult result = Federation(table, problem, settings).run();
+  const std::vector<double> start(problem.dimension(), 0);
+  const double distance = settings.rate * settings.local_steps * settings.rounds;  // eta E Q
+  result.bound = problem.value(start) / distance +
+                 settings.rate * Problem::kSmoothness * problem.noise_variance() / (2 * result.n_star);
+  return result;
 }
 
 }  // namespace cos2p::convergence

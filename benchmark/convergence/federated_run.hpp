@@ -15,6 +15,8 @@ SegmentTable segment_table();
 struct RunSettings {
   int delivering = 1;  ///< clients whose local rounds close a server round
   int delay = 0;       ///< rounds between a client's pull and the merge of what it trained from it
+  int prompt = 0;      ///< of those that deliver, how many are the same in every round, without delay; less
+                       ///< than `delivering`
   int full = 0;  ///< clients that train everything; the others train the embedding and block 0 with half
                  ///< of its units. 0 = all of them; with a delay it must be 0
   int local_steps = 1;                             ///< E
@@ -22,10 +24,14 @@ struct RunSettings {
   double rate = 0;                                 ///< eta
   DiscountKind discount = DiscountKind::constant;  ///< of stale updates; polynomial is (1+delay)^-1/2
   std::uint64_t seed = 1;
+  /// Those that are not prompt take turns, in delay + 1 groups.
+  int late() const { return delivering - prompt; }
+  int clients() const { return prompt + late() * (delay + 1); }
 };
 
 struct RunResult {
   double gradient = 0;       ///< (1/Q) sum over rounds q of |grad f(x_q)|^2
+  double bound = 0;          ///< f(x_0) / (eta E Q) + eta L sigma^2 / (2 N*)
   int n_star = 0;            ///< min over rounds and segments of |N_q^i|, as the server logged it
   double mean_trainers = 0;  ///< mean over rounds and segments of |N_q^i|
   double tau = 0;            ///< (1/Q) sum of tau_q^2, tau_q the largest staleness in round q, as logged
