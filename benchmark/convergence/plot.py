@@ -8,7 +8,7 @@ WIDTH, HEIGHT = 1000, 470
 # Colours that colour-blind readers tell apart (Okabe and Ito); each series has a marker of its own as well.
 STYLES = {
     "rate": ("#0072B2", "circle", "all clients train everything"),
-    "masks": ("#D55E00", "diamond", "16 clients, N* of them train block 1"),
+    "masks": ("#D55E00", "diamond", "masks, N* clients of 16 train block 1"),
     "late rate": ("#009E73", "triangle", "every update 2 rounds late"),
     "staleness": ("#009E73", "triangle", "every update late"),
     "discounted": ("#CC79A7", "square", "every update late, discounted"),
@@ -96,7 +96,7 @@ class Panel:
         self.note(f"{words}: slope {slope:.2f}".replace("-", "\u2212"), lambda x, y: self.marker(x, y, shape, colour))
 
     def note(self, words, symbol):
-        """A line of the legend, from the top: right-aligned boxes would hide points that fall to the right."""
+        """The next line of the legend."""
         x, y = self.legend_at[0], self.legend_at[1] + 20 * self.legend
         self.legend += 1
         symbol(x, y - 4)
@@ -113,28 +113,31 @@ def main(points_file, figure):
 
     left = Panel(out, 70, 520, (300, 1e6), (0.2, 50), "Rate", "N* · E · Q, local steps",
                  "mean over rounds of |∇f|²")
-    left.legend_at = (left.left + 150, left.top + 24)
+    left.legend_at = (left.left + 100, left.top + 24)
     for name in ("rate", "masks", "late rate"):
         points = [(number(r, "n_star") * number(r, "local_steps") * number(r, "rounds"), number(r, "gradient"),
                    number(r, "standard_error"), r["capped"]) for r in rows if r["series"] == name]
-        left.series(name, [p[:3] for p in points], [p[:3] for p in points if p[3] == "0"])
+        if points:
+            left.series(name, [p[:3] for p in points], [p[:3] for p in points if p[3] == "0"])
     left.note("hollow: η cut to 1/(4LE), not fitted", lambda x, y: left.marker(x, y, "circle", "#0072B2", True))
-    start = left.x_range[0] + 0.15
     left.line(math.log10(0.26) + 0.5 * math.log10(6e5), -0.5, 2e3, 6e5, "#222", "6 4")
-    left.text(left.x(2.2e4), left.y(0.93), "slope −½", "end")
+    left.text(left.x(1.6e4), left.y(1.02), "slope −½", "end")
 
-    right = Panel(out, 600, 980, (0.7, 400), (0.1, 50), "Staleness, at N*EQ = 32,768", "τ = (1/Q) Σ τ_q², rounds²",
+    right = Panel(out, 600, 980, (0.7, 400), (0.05, 50), "Staleness, at N* · E · Q = 32,768", 'τ = (1/Q) Σ τ<tspan dy="4" font-size="10">q</tspan><tspan dy="-4">², rounds²</tspan>',
                   "rise of the mean |∇f|² above τ = 0")
     right.legend_at = (right.left + 20, right.top + 24)
     for name in ("staleness", "discounted", "half late"):
         series = [r for r in rows if r["series"] == name]
+        if not series:
+            continue
         base = next(number(r, "gradient") for r in series if r["delay"] == "0")
         points = [(number(r, "tau"), number(r, "gradient") - base, number(r, "standard_error")) for r in series
                   if r["delay"] != "0"]
         points = [p for p in points if p[1] > 0]
         right.series(name, points, points)
-    right.line(math.log10(0.16), 1, 1, 250, "#222", "6 4")
-    right.text(right.x(40), right.y(5.2), "slope 1: the bound's term", "start")
+    right.line(math.log10(0.04), 1, 2.7, 400, "#222", "6 4")
+    right.text(right.x(30), right.y(0.45), "slope 1,", "start")
+    right.text(right.x(30), right.y(0.45) + 17, "the bound's term", "start")
     out.append("</svg>")
     with open(figure, "w", encoding="utf-8") as file:
         file.write("\n".join(out) + "\n")
