@@ -104,7 +104,8 @@ void cut_blocks(Experiment& e) {
   e.model.exits.erase(std::remove_if(e.model.exits.begin(), e.model.exits.end(), beyond),
                       e.model.exits.end());
   e.table = std::make_unique<SegmentTable>(e.model);
-  e.fleet.trainers.resize(static_cast<std::size_t>(e.table->size()));  // segments stand in the order of blocks
+  // Segments stand in the order of blocks.
+  e.fleet.trainers.resize(static_cast<std::size_t>(e.table->size()));
 }
 
 }  // namespace

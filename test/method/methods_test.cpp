@@ -88,7 +88,7 @@ class Fleet {
     Aggregator aggregator(table_, store_, options_.policy, trainers, 1);
     std::string reason;
     for (int c = 0; c < static_cast<int>(trainers.size()); ++c) {
-      if (!trains(plan_.assignments[static_cast<std::size_t>(c)], segment)) continue;
+      if (!trains(table_, plan_.assignments[static_cast<std::size_t>(c)], segment)) continue;
       const UnitSet kept(segment.units, units(c, round, part));
       BOOST_REQUIRE(aggregator.add(update(segment, c, kept, c == 0 ? 1.0F : 4.0F), 0, reason) ==
                     UpdateVerdict::accepted);
