@@ -8,7 +8,7 @@
 namespace cos2p {
 
 const std::vector<Method>& methods() {
-  static const std::vector<Method> all{method::co_s2p(), method::depthfl()};
+  static const std::vector<Method> all{method::co_s2p(), method::depthfl(), method::fiarse()};
   return all;
 }
 

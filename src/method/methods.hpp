@@ -7,5 +7,6 @@ namespace cos2p::method {
 
 Method co_s2p();
 Method depthfl();
+Method fiarse();
 
 }  // namespace cos2p::method

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "cos2p/model/step_shape.hpp"
+#include "cos2p/model/weight_mask.hpp"
 #include "cos2p/support/error.hpp"
 #include "vit_parts.hpp"
 
@@ -91,6 +92,10 @@ Tensor Vit::tensor(SegmentId id, const std::string& name) const {
   return tensors_.at(id.value()).at(name);
 }
 
+Tensor Vit::matrix(SegmentId id, const std::string& name) const {
+  return threshold_ ? mask_by_magnitude(tensor(id, name), *threshold_) : tensor(id, name);
+}
+
 std::vector<Tensor> Vit::parameters() const {
   std::vector<Tensor> parameters;
   for (SegmentId id : segments_) {
@@ -145,20 +150,21 @@ Tensor Vit::run_block(int block, Tensor x, bool training, const Tensor& lengths,
   const SegmentId exit = table_.exit_head(block);
   // A unit's output enters through its row of the output matrix, so that is where its gate stands.
   const auto b = static_cast<std::size_t>(block);
-  const auto& a = tensors_.at(table_.attention(block).value());
-  const Tensor& heads_out = a.at("out.weight");
+  const SegmentId attention = table_.attention(block), feed_forward = table_.feed_forward(block);
+  const auto& a = tensors_.at(attention.value());
+  const Tensor heads_out = matrix(attention, "out.weight");
   x = parts::attend(
       x,
-      {a.at("norm.weight"), a.at("norm.bias"), a.at("qkv.weight"), a.at("qkv.bias"),
+      {a.at("norm.weight"), a.at("norm.bias"), matrix(attention, "qkv.weight"), a.at("qkv.bias"),
        gates != nullptr ? heads_out * gates->heads[b].view({-1, 1, 1}) : heads_out, a.at("out.bias")},
-      kept_scale(units(table_.attention(block)), scaled), deepest, lengths);
-  const auto& f = tensors_.at(table_.feed_forward(block).value());
-  const Tensor& neurons_out = f.at("fc2.weight");
+      kept_scale(units(attention), scaled), deepest, lengths);
+  const auto& f = tensors_.at(feed_forward.value());
+  const Tensor neurons_out = matrix(feed_forward, "fc2.weight");
   parts::FeedForwardResult result = parts::feed_forward(
       x,
-      {f.at("norm.weight"), f.at("norm.bias"), f.at("fc1.weight"), f.at("fc1.bias"),
+      {f.at("norm.weight"), f.at("norm.bias"), matrix(feed_forward, "fc1.weight"), f.at("fc1.bias"),
        gates != nullptr ? neurons_out * gates->neurons[b].view({-1, 1}) : neurons_out, f.at("fc2.bias")},
-      kept_scale(units(table_.feed_forward(block)), scaled), exit.valid() && !deepest);
+      kept_scale(units(feed_forward), scaled), exit.valid() && !deepest);
   if (exit.valid()) {
     const auto& head = tensors_.at(exit.value());
     const Tensor normed = at::layer_norm(deepest ? result.y : result.class_token, {table_.options().dim},
