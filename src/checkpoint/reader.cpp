@@ -214,6 +214,7 @@ class StateReader {
     }
     check_length(group, "open_updates", state.open_updates.size(), table_.size());
     state.open_round = one_row<RoundRow>(group, "open_round", round_columns());
+    if (group.has("velocity")) state.velocity = read_velocity(group.open_group("velocity"));
     state.pending = read_updates(group.open_group("pending"));
     const h5::Group in_flight = group.open_group("in_flight");
     const auto rounds = static_cast<std::size_t>(in_flight.links());
@@ -254,6 +255,19 @@ class StateReader {
     if (index < 0 || index >= count) {
       group.context().refuse(fmt::format("{}: {} {} is not in 0..{}", group.path(), what, index, count - 1));
     }
+  }
+
+  std::vector<std::vector<float>> read_velocity(const h5::Group& group) const {
+    std::vector<std::vector<float>> velocity;
+    for (const Segment& segment : table_) {
+      const std::string name = item_name(velocity.size());
+      velocity.push_back(group.read_array<float>(name));
+      if (static_cast<std::int64_t>(velocity.back().size()) != segment.numel) {
+        group.context().refuse(fmt::format("{}/{} has {} values, segment {} needs {}", group.path(), name,
+                                           velocity.back().size(), segment.name, segment.numel));
+      }
+    }
+    return velocity;
   }
 
   std::vector<PendingUpdate> read_updates(const h5::Group& list) const {

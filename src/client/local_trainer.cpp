@@ -9,6 +9,7 @@
 #include "cos2p/model/device.hpp"
 #include "cos2p/model/tensor_memory.hpp"
 #include "cos2p/model/vit.hpp"
+#include "cos2p/model/weight_mask.hpp"
 #include "cos2p/plan/planner.hpp"
 #include "cos2p/support/clock.hpp"
 #include "cos2p/support/memory.hpp"
@@ -27,6 +28,8 @@ struct Resident {
   Assignment window;
   std::unique_ptr<Vit> model;
   std::map<int, std::uint64_t> versions;  ///< of the pulled values, by segment
+  /// Where deltas are pushed: the pulled values of trained segments, then what training added to them.
+  std::map<int, torch::Tensor> received;
 };
 
 bool same_units(const UnitChoice& a, const UnitChoice& b) {
@@ -52,6 +55,7 @@ struct LocalTrainer::State {
     std::int64_t bytes = 0;
     if (resident.model) {
       for (SegmentId id : resident.model->segments()) bytes += resident.model->flat(id).nbytes();
+      for (const auto& [id, values] : resident.received) bytes += values.nbytes();
     }
     return bytes;
   }
@@ -101,7 +105,8 @@ void LocalTrainer::State::prepare(WorkerChannel& channel, const ClientTask& task
     shape.heads = of_window(choice.heads);
     shape.neurons = of_window(choice.neurons);
     shape.scale_kept_units = setup.local.scale_kept_units;
-    resident = Resident{task.client, choice, window, std::make_unique<Vit>(*setup.table, shape, device), {}};
+    resident =
+        Resident{task.client, choice, window, std::make_unique<Vit>(*setup.table, shape, device), {}, {}};
   }
   const std::vector<std::uint64_t> published = channel.read_versions();
   const std::vector<SegmentId> trained = resident.model->trained_segments();
@@ -119,6 +124,17 @@ void LocalTrainer::State::prepare(WorkerChannel& channel, const ClientTask& task
     kept.resize(static_cast<std::size_t>(flat.numel()));
     gather_segment(segment, units_here, scratch(segment), kept);
     flat.copy_(torch::from_blob(kept.data(), {flat.numel()}));
+    if (!changed_here || setup.merge != MergeKind::deltas) continue;
+    torch::Tensor& received = resident.received[id.value()];
+    if (received.defined()) {
+      received.copy_(flat);
+    } else {
+      received = flat.clone();
+    }
+  }
+  if (setup.local.weight_mask == WeightMaskKind::magnitude) {
+    const double share = setup.shares->at(static_cast<std::size_t>(task.client));
+    resident.model->mask_below(magnitude_threshold(*resident.model, share));
   }
 }
 
@@ -130,12 +146,17 @@ LocalRound LocalTrainer::State::hand_over(const ClientTask& task, int index, con
   for (SegmentId id : resident.model->trained_segments()) {
     const Segment& segment = (*setup.table)[id];
     LocalUpdate update;
-    torch::Tensor flat = resident.model->flat(id);
-    const auto count = static_cast<std::size_t>(flat.numel());
-    if (flat.is_cpu()) {
-      update.values = {flat.data_ptr<float>(), count};
+    torch::Tensor pushed = resident.model->flat(id);
+    if (setup.merge == MergeKind::deltas) {
+      torch::Tensor& received = resident.received.at(id.value());
+      at::sub_out(received, pushed, received);
+      pushed = received;
+    }
+    const auto count = static_cast<std::size_t>(pushed.numel());
+    if (pushed.is_cpu()) {
+      update.values = {pushed.data_ptr<float>(), count};
     } else {
-      const torch::Tensor host = flat.cpu();
+      const torch::Tensor host = pushed.cpu();
       update.owned.assign(host.data_ptr<float>(), host.data_ptr<float>() + count);
       update.values = update.owned;
     }

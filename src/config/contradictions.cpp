@@ -1,10 +1,11 @@
 #include "contradictions.hpp"
 
+#include <algorithm>
 #include <limits>
 
 #include "cos2p/method/method.hpp"
-
 #include "cos2p/support/error.hpp"
+#include "policy_settings.hpp"
 
 namespace cos2p::config {
 namespace {
@@ -37,26 +38,49 @@ void drop_overruled(WrittenOptions& written) {
   }
 }
 
-/// Puts in what the method says. Its own settings are no place to contradict it; environment variables are a
-/// machine's defaults and give way.
-void apply_method(WrittenOptions& written) {
-  const auto named = written.find("method");
-  const Method& method =
-      named == written.end() ? methods().front() : find_method(named->second.values.back());
-  for (const Method::Setting& setting : method.fixed) {
-    const auto found = written.find(setting.option);
-    const bool given = found != written.end() && found->second.source > Source::environment;
-    if (given && found->second.values != Values{setting.value}) {
-      fail(ExitCode::usage,
-           "{} cannot be '{}' beside --method {} (it is a part of this method and always '{}'), leave it out "
-           "or "
-           "choose another method",
-           called(written, setting.option), found->second.values.back(), method.name, setting.value);
-    }
-    if (!given) written[setting.option] = {{setting.value}, Source::standard, "--method " + method.name};
+bool is_given(const WrittenOptions& written, const std::string& name) {
+  return source_of(written, name) > Source::environment;
+}
+
+/// Puts in a setting that is always so beside `owner` ("--method NAME"). It is no place to be contradicted;
+/// environment variables are a machine's defaults and give way.
+void fix(WrittenOptions& written, const Method::Setting& setting, const std::string& owner) {
+  if (!is_given(written, setting.option)) {
+    written[setting.option] = {{setting.value}, Source::standard, owner};
+    return;
+  }
+  const Values& values = written.at(setting.option).values;
+  if (values == Values{setting.value}) return;
+  fail(
+      ExitCode::usage,
+      "{} cannot be '{}' beside {} (it is a part of this {} and always '{}'), leave it out or choose another "
+      "{}",
+      called(written, setting.option), values.back(), owner, owner.substr(2, owner.find(' ') - 2),
+      setting.value, owner.substr(2, owner.find(' ') - 2));
+}
+
+/// Puts in what the method and the policy say, the method first: what it fixes is how it trains, whatever the
+/// policy.
+void apply_settings(WrittenOptions& written) {
+  const auto last = [&written](const char* name, const std::string& otherwise) {
+    const auto found = written.find(name);
+    return found == written.end() ? otherwise : found->second.values.back();
+  };
+  const Method& method = find_method(last("method", methods().front().name));
+  const std::string of_method = "--method " + method.name;
+  for (const Method::Setting& setting : method.fixed) fix(written, setting, of_method);
+  const std::string name = last("policy", "");
+  const PolicySettings policy = policy_settings(name);
+  const std::string of_policy = "--policy " + name;
+  for (const Method::Setting& setting : policy.fixed) {
+    const bool taken = std::any_of(method.fixed.begin(), method.fixed.end(),
+                                   [&](const Method::Setting& own) { return own.option == setting.option; });
+    if (!taken) fix(written, setting, of_policy);
   }
   for (const Method::Setting& setting : method.defaults)
-    written.insert({setting.option, {{setting.value}, Source::standard, "--method " + method.name}});
+    written.insert({setting.option, {{setting.value}, Source::standard, of_method}});
+  for (const Method::Setting& setting : policy.defaults)
+    written.insert({setting.option, {{setting.value}, Source::standard, of_policy}});
 }
 
 RunOptions read_all(Subcommand subcommand, const WrittenOptions& written) {
@@ -149,16 +173,16 @@ void complete(RunOptions& options, const WrittenOptions& written) {
     options.local.scale_kept_units = false;
   }
   PolicyOptions& policy = options.policy;
-  if (policy.kind == PolicyKind::semi_async) return;
+  if (!policy.lockstep() && !policy.at_once()) return;
   policy.deadline_s = 0;
-  policy.min_updates = policy.kind == PolicyKind::sync ? std::numeric_limits<int>::max() : 1;
+  policy.min_updates = policy.lockstep() ? std::numeric_limits<int>::max() : 1;
 }
 
 }  // namespace
 
 RunOptions resolve(Subcommand subcommand, WrittenOptions& written) {
   drop_overruled(written);
-  apply_method(written);
+  apply_settings(written);
   drop_meaningless(subcommand, read_all(subcommand, written), written);
   RunOptions options = read_all(subcommand, written);
   refuse_impossible(subcommand, options, written);

@@ -19,9 +19,11 @@ std::string name_of(Enum value, const std::pair<Enum, const char*> (&names)[N]) 
 }  // namespace
 
 std::string to_string(PolicyKind kind) {
-  return name_of<PolicyKind>(
-      kind,
-      {{PolicyKind::sync, "sync"}, {PolicyKind::semi_async, "semi-async"}, {PolicyKind::async, "async"}});
+  return name_of<PolicyKind>(kind, {{PolicyKind::sync, "sync"},
+                                    {PolicyKind::semi_async, "semi-async"},
+                                    {PolicyKind::async, "async"},
+                                    {PolicyKind::fedasync, "fedasync"},
+                                    {PolicyKind::fedbuff, "fedbuff"}});
 }
 
 std::string to_string(DiscountKind kind) {
@@ -36,8 +38,18 @@ std::string to_string(WeightingKind kind) {
 }
 
 std::string to_string(NormalizeKind kind) {
-  return name_of<NormalizeKind>(kind,
-                                {{NormalizeKind::updates, "updates"}, {NormalizeKind::trainers, "trainers"}});
+  return name_of<NormalizeKind>(kind, {{NormalizeKind::updates, "updates"},
+                                       {NormalizeKind::trainers, "trainers"},
+                                       {NormalizeKind::changed, "changed"}});
+}
+
+std::string to_string(MergeKind kind) {
+  return name_of<MergeKind>(kind, {{MergeKind::values, "values"}, {MergeKind::deltas, "deltas"}});
+}
+
+std::string to_string(WeightMaskKind kind) {
+  return name_of<WeightMaskKind>(kind,
+                                 {{WeightMaskKind::none, "none"}, {WeightMaskKind::magnitude, "magnitude"}});
 }
 
 std::string to_string(TransportKind kind) {
@@ -97,7 +109,8 @@ const std::vector<BalanceKind>& all_values<BalanceKind>() {
 
 template <>
 const std::vector<PolicyKind>& all_values<PolicyKind>() {
-  static const std::vector<PolicyKind> values{PolicyKind::sync, PolicyKind::semi_async, PolicyKind::async};
+  static const std::vector<PolicyKind> values{PolicyKind::sync, PolicyKind::semi_async, PolicyKind::async,
+                                              PolicyKind::fedasync, PolicyKind::fedbuff};
   return values;
 }
 
@@ -116,7 +129,20 @@ const std::vector<WeightingKind>& all_values<WeightingKind>() {
 
 template <>
 const std::vector<NormalizeKind>& all_values<NormalizeKind>() {
-  static const std::vector<NormalizeKind> values{NormalizeKind::updates, NormalizeKind::trainers};
+  static const std::vector<NormalizeKind> values{NormalizeKind::updates, NormalizeKind::trainers,
+                                                 NormalizeKind::changed};
+  return values;
+}
+
+template <>
+const std::vector<MergeKind>& all_values<MergeKind>() {
+  static const std::vector<MergeKind> values{MergeKind::values, MergeKind::deltas};
+  return values;
+}
+
+template <>
+const std::vector<WeightMaskKind>& all_values<WeightMaskKind>() {
+  static const std::vector<WeightMaskKind> values{WeightMaskKind::none, WeightMaskKind::magnitude};
   return values;
 }
 

@@ -7,16 +7,16 @@ void add_policy(Table& t) {
   t.group("Server", kTrain);
   t.whole("rounds", AT(rounds), 1, kMany,
           "server rounds of the whole run; a resumed run goes on to this number");
-  t.choice<PolicyKind>("policy", AT(policy.kind),
-                       "when updates are merged: with all of a round, with some, or each at once");
+  t.choice<PolicyKind>(
+      "policy", AT(policy.kind),
+      "when updates are merged: with all of a round, with some, or each at once; fedasync and "
+      "fedbuff are the rules published under these names");
   OptionSpec& updates = t.whole("min-updates", AT(policy.min_updates), 1, kMany,
                                 "updates that a segment waits for before it is merged");
   updates.cause = "policy";
   updates.why_not = [](const RunOptions& o) -> std::string {
     if (o.policy.kind == PolicyKind::sync) return "a synchronous round waits for all trainers of a segment";
-    return o.policy.kind == PolicyKind::async && o.policy.min_updates != 1
-               ? "async merges every update at once"
-               : "";
+    return o.policy.at_once() && o.policy.min_updates != 1 ? "this policy merges every update at once" : "";
   };
   OptionSpec& deadline = t.real("deadline", AT(policy.deadline_s), 0, true, kAny,
                                 "seconds after which a segment is merged with what came; 0 = none");
@@ -24,9 +24,7 @@ void add_policy(Table& t) {
   deadline.cause = "policy";
   deadline.why_not = [](const RunOptions& o) -> std::string {
     if (o.policy.kind == PolicyKind::sync) return "a synchronous round waits for all trainers of a segment";
-    return o.policy.kind == PolicyKind::async && o.policy.deadline_s != 0
-               ? "async merges every update at once"
-               : "";
+    return o.policy.at_once() && o.policy.deadline_s != 0 ? "this policy merges every update at once" : "";
   };
   t.whole("staleness-bound", AT(policy.staleness_bound), 0, kMany,
           "versions; an update older than this is dropped");
@@ -40,9 +38,25 @@ void add_policy(Table& t) {
       "only the discount 'hinge' has b");
   t.choice<WeightingKind>("weighting", AT(policy.weighting),
                           "what a client's update weighs: its samples, or the same for all");
-  t.choice<NormalizeKind>(
-      "normalize", AT(policy.normalize),
-      "average over the updates that came, or over all trainers (absent ones hold the value)");
+  t.group("Server", kTrain | kPlan);
+  t.choice<MergeKind>(
+      "merge", AT(policy.merge),
+      "what an update holds: the trained values, or what training added to the values that the "
+      "client received (a client then holds the trained weights twice)");
+  t.group("Server", kTrain);
+  only(
+      t.choice<NormalizeKind>("normalize", AT(policy.normalize),
+                              "average over the updates that came, over all trainers (absent ones hold the "
+                              "value), or each value over the updates that changed it"),
+      "merge",
+      [](const RunOptions& o) {
+        return o.policy.normalize != NormalizeKind::changed || o.policy.merge == MergeKind::deltas;
+      },
+      "only a delta says whether a client changed a value");
+  t.real("server-learning-rate", AT(policy.server_rate), 0, false, 1000,
+         "of the step that a merge takes towards the mean of the updates, or along their mean delta");
+  t.real("server-momentum", AT(policy.server_momentum), 0, true, 0.9999,
+         "of these steps (FedAvgM); 0 = none");
   t.flag("pace-correction", AT(policy.pace_correction),
          "a client that delivers k times as often as the slowest trainer of a segment counts 1/k each time");
 }
@@ -65,8 +79,14 @@ void add_local_training(Table& t) {
       "adamw has moments of its own");
   t.group("Local training", kTrain);
   t.real("learning-rate", AT(local.learning_rate), 0, false, kAny, "of the optimizer, at its highest");
-  t.real("weight-decay", AT(local.weight_decay), 0, true, kAny,
-         "share of the weights that decays, per unit of learning rate");
+  only(
+      t.real("weight-decay", AT(local.weight_decay), 0, true, kAny,
+             "share of the weights that decays, per unit of learning rate"),
+      "weight-mask",
+      [](const RunOptions& o) {
+        return o.local.weight_decay == 0 || o.local.weight_mask == WeightMaskKind::none;
+      },
+      "it would move the weights that the mask leaves out");
   t.choice<ScheduleKind>("schedule", AT(local.schedule), "of the learning rate");
   t.whole("warmup-rounds", AT(local.warmup_rounds), 0, kMany,
           "server rounds in which the learning rate rises from 0");

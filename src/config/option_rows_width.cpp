@@ -32,6 +32,19 @@ void add_width(Table& t) {
              "each step trains the client's whole width, and the one drawn learns from its output"),
       "ordered-dropout", [nested](const RunOptions& o) { return nested(o) && o.local.ordered_dropout > 0; },
       "no width is drawn");
+  t.group("Units of a client", kTrain | kPlan);
+  only(
+      t.choice<WeightMaskKind>(
+          "weight-mask", AT(local.weight_mask),
+          "which values of the blocks' matrices a client trains, the others being 0 for it: "
+          "all, or the largest, as many as its budget's share of the full model (the "
+          "tensors stay as large)"),
+      "submodel",
+      [](const RunOptions& o) {
+        return o.local.weight_mask == WeightMaskKind::none || o.fleet.submodel == SubmodelKind::full;
+      },
+      "a mask makes no tensor smaller, so that it is of the full model only");
+  t.group("Units of a client", kTrain);
   only(
       t.whole("mask-steps", AT(width.mask_steps), 1, kMany, "batches in which a client rates its units"),
       "width-rule", [](const RunOptions& o) { return needs_data(o.width.rule); },

@@ -20,6 +20,7 @@ struct Run {
   std::int64_t offset = 0, count = 0;
   std::vector<const float*> sources;  ///< where each input's values begin
   std::vector<double> steps;          ///< its weight * kValueSteps
+  std::vector<std::int64_t> weights;  ///< its weight * kWeightSteps, where values are counted that changed
   double scale = 0, keep = 0;
 };
 
@@ -35,8 +36,8 @@ std::vector<std::int32_t> positions(const Segment& segment, const UnitSet& units
 class RunBuilder {
  public:
   RunBuilder(const Segment& segment, Span<const MergeInput> inputs, const PartialSums* sums,
-             const Anchor* anchor)
-      : segment_(segment), inputs_(inputs), sums_(sums), anchor_(anchor) {
+             const Anchor* anchor, const MergeStep& step)
+      : segment_(segment), inputs_(inputs), sums_(sums), anchor_(anchor), step_(step) {
     for (const MergeInput& input : inputs) {
       COS2P_ASSERT(input.units->total() == segment.units);
       positions_.push_back(positions(segment, *input.units));
@@ -61,19 +62,25 @@ class RunBuilder {
  private:
   void finish_weights(Run& run, double weight, double discounted, double anchor) {
     const double total = weight + anchor;
-    if (run.sources.empty() && discounted == 0) return;  // nobody trained it: it keeps its value
-    run.scale = 1.0 / (total * kValueSteps);
-    run.keep = (total - discounted) / total;
+    if (run.sources.empty() && discounted == 0) return;       // nobody trained it: it keeps its value
+    const double rate = step_.momentum > 0 ? 1 : step_.rate;  // with momentum the rate is the velocity's
+    run.scale = rate / (total * kValueSteps);
+    run.keep = (total - (step_.deltas ? 0 : rate * discounted)) / total;
     runs_.push_back(std::move(run));
   }
 
+  void add_source(Run& run, std::size_t input, std::int64_t offset) const {
+    run.sources.push_back(inputs_[input].values + offset);
+    run.steps.push_back(inputs_[input].discounted * kValueSteps);
+    if (step_.changed) run.weights.push_back(std::llround(inputs_[input].weight * kWeightSteps));
+  }
+
   void add_shared(const TensorSpec& tensor, const std::vector<std::int64_t>& offsets) {
-    Run run{tensor.offset, tensor.numel(), {}, {}, 0, 0};
+    Run run{tensor.offset, tensor.numel(), {}, {}, {}, 0, 0};
     double weight = sums_ != nullptr ? sums_->shared_weight : 0;
     double discounted = sums_ != nullptr ? sums_->shared_discounted : 0;
     for (std::size_t k = 0; k < inputs_.size(); ++k) {
-      run.sources.push_back(inputs_[k].values + offsets[k]);
-      run.steps.push_back(inputs_[k].discounted * kValueSteps);
+      add_source(run, k, offsets[k]);
       weight += inputs_[k].weight;
       discounted += inputs_[k].discounted;
     }
@@ -97,14 +104,14 @@ class RunBuilder {
               static_cast<std::int64_t>(last - first) * tensor.row(),
               {},
               {},
+              {},
               0,
               0};
       double weight = sums_ != nullptr ? sums_->unit_weight[first] : 0;
       double discounted = sums_ != nullptr ? sums_->unit_discounted[first] : 0;
       for (std::size_t k = 0; k < inputs_.size(); ++k) {
         if (positions_[k][first] < 0) continue;
-        run.sources.push_back(inputs_[k].values + offsets[k] + positions_[k][first] * tensor.row());
-        run.steps.push_back(inputs_[k].discounted * kValueSteps);
+        add_source(run, k, offsets[k] + positions_[k][first] * tensor.row());
         weight += inputs_[k].weight;
         discounted += inputs_[k].discounted;
       }
@@ -117,6 +124,7 @@ class RunBuilder {
   Span<const MergeInput> inputs_;
   const PartialSums* sums_;
   const Anchor* anchor_;
+  const MergeStep& step_;
   std::vector<std::vector<std::int32_t>> positions_;
   std::vector<Run> runs_;
 };
@@ -132,6 +140,23 @@ void add_sources(const Run& run, std::int64_t begin, std::int64_t* sums, std::in
   }
 }
 
+/// changed[j] += the weights of the run's sources that are not 0 at begin + j.
+void add_changed(const Run& run, std::int64_t begin, std::int64_t* changed, std::int64_t count) {
+  for (std::size_t k = 0; k < run.sources.size(); ++k)
+    detail::add_where_changed(changed, run.sources[k] + begin, run.weights[k], count);
+}
+
+/// `block` <- what stands in `values` (of sums, from i on), or zeros where there are none.
+void begin_block(std::int64_t* block, const std::vector<std::int64_t>* values, std::int64_t i,
+                 std::int64_t count) {
+  const auto bytes = static_cast<std::size_t>(count) * sizeof(std::int64_t);
+  if (values != nullptr) {
+    std::memcpy(block, values->data() + i, bytes);
+  } else {
+    std::memset(block, 0, bytes);
+  }
+}
+
 }  // namespace
 
 double quantize_weight(double weight) {
@@ -142,16 +167,19 @@ double quantize_weight(double weight) {
 struct MergeKernel::State {
   std::vector<Run> runs;  ///< in the order of their offsets, without overlaps
   const PartialSums* sums;
+  MergeStep step;
   std::int64_t numel;
 };
 
 MergeKernel::MergeKernel(const Segment& segment, Span<const MergeInput> inputs, const PartialSums* sums,
-                         const Anchor& anchor) {
+                         const Anchor& anchor, const MergeStep& step) {
+  COS2P_ASSERT(step.momentum == 0 || step.velocity != nullptr);
+  COS2P_ASSERT(step.deltas || !step.changed);
   if (sums != nullptr && sums->empty()) sums = nullptr;
   COS2P_ASSERT(static_cast<std::int64_t>(inputs.size()) + (sums != nullptr ? sums->updates : 0) <=
                kMaxUpdatesPerMerge);
   state_ = std::make_unique<const State>(
-      State{RunBuilder(segment, inputs, sums, &anchor).build(), sums, segment.numel});
+      State{RunBuilder(segment, inputs, sums, &anchor, step).build(), sums, step, segment.numel});
 }
 
 MergeKernel::~MergeKernel() = default;
@@ -160,36 +188,49 @@ void MergeKernel::merge(std::int64_t begin, Span<float> part) const {
   const std::int64_t end = begin + static_cast<std::int64_t>(part.size());
   COS2P_ASSERT(begin >= 0 && end <= state_->numel);
   const PartialSums* sums = state_->sums;
-  std::int64_t block[kBlock];
+  const MergeStep& step = state_->step;
+  std::int64_t block[kBlock], changed[kBlock];
   auto run = std::upper_bound(state_->runs.begin(), state_->runs.end(), begin,
                               [](std::int64_t at, const Run& r) { return at < r.offset + r.count; });
   for (; run != state_->runs.end() && run->offset < end; ++run) {
     const std::int64_t last = std::min(run->offset + run->count, end);
     for (std::int64_t i = std::max(run->offset, begin); i < last; i += kBlock) {
       const std::int64_t count = std::min(kBlock, last - i);
-      if (sums != nullptr) {
-        std::memcpy(block, sums->values.data() + i, static_cast<std::size_t>(count) * sizeof(std::int64_t));
-      } else {
-        std::memset(block, 0, static_cast<std::size_t>(count) * sizeof(std::int64_t));
-      }
+      begin_block(block, sums != nullptr ? &sums->values : nullptr, i, count);
       add_sources(*run, i - run->offset, block, count);
-      detail::finish(part.data() + (i - begin), block, run->scale, run->keep, count);
+      float* values = part.data() + (i - begin);
+      float* velocity = step.momentum > 0 ? step.velocity + i : nullptr;
+      if (step.changed) {
+        begin_block(changed, sums != nullptr ? &sums->changed : nullptr, i, count);
+        add_changed(*run, i - run->offset, changed, count);
+        detail::finish_changed(values, velocity, block, changed, kWeightSteps / kValueSteps, step.momentum,
+                               step.rate, count);
+      } else if (velocity != nullptr) {
+        detail::finish_velocity(values, velocity, block, run->scale, run->keep - 1, step.momentum, step.rate,
+                                count);
+      } else {
+        detail::finish(values, block, run->scale, run->keep, count);
+      }
     }
   }
 }
 
-void accumulate_segment(const Segment& segment, Span<const MergeInput> inputs, PartialSums& sums,
-                        int threads) {
+void accumulate_segment(const Segment& segment, Span<const MergeInput> inputs, PartialSums& sums, int threads,
+                        bool changed) {
   if (sums.empty()) {
     sums.values.assign(static_cast<std::size_t>(segment.numel), 0);
     sums.unit_weight.assign(static_cast<std::size_t>(segment.units), 0.0);
     sums.unit_discounted.assign(static_cast<std::size_t>(segment.units), 0.0);
+    if (changed) sums.changed.assign(static_cast<std::size_t>(segment.numel), 0);
   }
-  const std::vector<Run> runs = RunBuilder(segment, inputs, nullptr, nullptr).build();
+  MergeStep step;
+  step.changed = changed;
+  const std::vector<Run> runs = RunBuilder(segment, inputs, nullptr, nullptr, step).build();
   for (const Run& run : runs) {
     parallel_for((run.count + kTask - 1) / kTask, threads, [&](std::int64_t task) {
-      const std::int64_t begin = task * kTask;
-      add_sources(run, begin, sums.values.data() + run.offset + begin, std::min(kTask, run.count - begin));
+      const std::int64_t begin = task * kTask, count = std::min(kTask, run.count - begin);
+      add_sources(run, begin, sums.values.data() + run.offset + begin, count);
+      if (changed) add_changed(run, begin, sums.changed.data() + run.offset + begin, count);
     });
   }
   for (const MergeInput& input : inputs) {

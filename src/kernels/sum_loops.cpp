@@ -75,6 +75,37 @@ void finish(float* __restrict__ values, const std::int64_t* __restrict__ sums, d
 }
 
 COS2P_VECTOR_CLONES
+void finish_velocity(float* __restrict__ values, float* __restrict__ velocity,
+                     const std::int64_t* __restrict__ sums, double scale, double pull, double momentum,
+                     double rate, std::int64_t count) {
+  for (std::int64_t i = 0; i < count; ++i) {
+    const double mean = static_cast<double>(sums[i]) * scale + pull * static_cast<double>(values[i]);
+    velocity[i] = static_cast<float>(momentum * static_cast<double>(velocity[i]) + mean);
+    // From the stored velocity: a resumed run has no other.
+    values[i] = static_cast<float>(static_cast<double>(values[i]) + rate * static_cast<double>(velocity[i]));
+  }
+}
+
+COS2P_VECTOR_CLONES
+void add_where_changed(std::int64_t* __restrict__ changed, const float* __restrict__ x, std::int64_t weight,
+                       std::int64_t count) {
+  for (std::int64_t i = 0; i < count; ++i) changed[i] += x[i] != 0 ? weight : 0;
+}
+
+void finish_changed(float* values, float* velocity, const std::int64_t* sums, const std::int64_t* changed,
+                    double scale, double momentum, double rate, std::int64_t count) {
+  for (std::int64_t i = 0; i < count; ++i) {
+    if (changed[i] == 0) continue;
+    double step = static_cast<double>(sums[i]) * scale / static_cast<double>(changed[i]);
+    if (velocity != nullptr) {
+      velocity[i] = static_cast<float>(momentum * static_cast<double>(velocity[i]) + step);
+      step = static_cast<double>(velocity[i]);
+    }
+    values[i] = static_cast<float>(static_cast<double>(values[i]) + rate * step);
+  }
+}
+
+COS2P_VECTOR_CLONES
 bool any_out_of_range(const float* x, std::int64_t count, float limit) {
   constexpr std::int64_t kBlock = 1024;  // leave early, but not at every element: that would not vectorise
   for (std::int64_t start = 0; start < count; start += kBlock) {

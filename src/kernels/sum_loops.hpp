@@ -13,6 +13,15 @@ void add_fixed_point(std::int64_t* sums, const float* const* x, const double* st
                      std::int64_t count);
 /// values[i] = sums[i] * scale + keep * values[i]; without reading values where keep is 0. |sums[i]| <= 2^53.
 void finish(float* values, const std::int64_t* sums, double scale, double keep, std::int64_t count);
+/// v = momentum * v + (sums * scale + pull * values), values += rate * v, each in float.
+void finish_velocity(float* values, float* velocity, const std::int64_t* sums, double scale, double pull,
+                     double momentum, double rate, std::int64_t count);
+/// changed[i] += weight where x[i] is not 0.
+void add_where_changed(std::int64_t* changed, const float* x, std::int64_t weight, std::int64_t count);
+/// As finish_velocity() with the mean sums / changed * scale and no pull; where changed is 0 nothing changes.
+/// `velocity` may be null where momentum is 0.
+void finish_changed(float* values, float* velocity, const std::int64_t* sums, const std::int64_t* changed,
+                    double scale, double momentum, double rate, std::int64_t count);
 /// Any |x[i]| at or above limit, or NaN.
 bool any_out_of_range(const float* x, std::int64_t count, float limit);
 

@@ -58,6 +58,8 @@ TrainingShape training_shape(const RunOptions& options) {
   shape.batch_size = options.local.batch_size;
   shape.optimizer = options.local.optimizer;
   shape.momentum = options.local.momentum > 0;
+  shape.masked = options.local.weight_mask != WeightMaskKind::none;
+  shape.deltas = options.policy.merge == MergeKind::deltas;
   return shape;
 }
 
@@ -136,6 +138,8 @@ Experiment make_experiment(const RunOptions& options, int workers,
     budgets.push_back(parse_budget(text, *e.table, e.training, "--budgets"));
   e.fleet = plan_fleet(*e.table, e.training, budgets, e.clients, options.fleet);
   if (options.fleet.submodel == SubmodelKind::smallest) cut_blocks(e);
+  for (const ClientBudget& budget : e.fleet.budgets)
+    e.shares.push_back(budget_share(budget, *e.table, e.training));
   return e;
 }
 
@@ -215,6 +219,12 @@ void check_resumable(const Checkpoint& checkpoint, const Experiment& e, const st
     refuse("data set", checkpoint.identity.dataset, e.train->set().name);
   if (checkpoint.state.seed != e.options.seed)
     refuse("--seed", std::to_string(checkpoint.state.seed), std::to_string(e.options.seed));
+  // Updates in the checkpoint are of its kind.
+  const auto merge = checkpoint.identity.options.find("merge");
+  const std::string of_run = toml_text(to_string(e.options.policy.merge));
+  const std::string written =
+      merge == checkpoint.identity.options.end() ? toml_text(to_string(MergeKind::values)) : merge->second;
+  if (written != of_run) refuse("--merge", written, of_run);
   if (checkpoint.clients.size() != static_cast<std::size_t>(e.clients)) {
     refuse("number of clients", std::to_string(checkpoint.clients.size()), std::to_string(e.clients));
   }

@@ -25,6 +25,7 @@ struct Experiment {
   int clients = 0;
   Partition partition;
   FleetPlan fleet;
+  std::vector<double> shares;  ///< per client: budget_share()
 };
 
 /// The model's shape for images of this size: options, with the patch chosen where the user gave none.

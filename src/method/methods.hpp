@@ -16,5 +16,6 @@ Method fjord();
 Method heterofl();
 Method ra_fed();
 Method scalefl();
+Method fiarse();
 
 }  // namespace cos2p::method

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "cos2p/model/step_shape.hpp"
+#include "cos2p/model/weight_mask.hpp"
 #include "cos2p/support/error.hpp"
 #include "vit_parts.hpp"
 
@@ -96,6 +97,10 @@ Tensor Vit::tensor(SegmentId id, const std::string& name) const {
   return tensors_.at(id.value()).at(name);
 }
 
+Tensor Vit::matrix(SegmentId id, const std::string& name) const {
+  return threshold_ ? mask_by_magnitude(tensor(id, name), *threshold_) : tensor(id, name);
+}
+
 std::vector<Tensor> Vit::parameters() const {
   std::vector<Tensor> parameters;
   for (SegmentId id : segments_) {
@@ -156,20 +161,21 @@ Tensor Vit::run_block(int block, Tensor x, bool training, const Tensor& lengths,
   COS2P_ASSERT(heads >= 1 && heads <= kept_heads.size() && neurons >= 1 && neurons <= kept_neurons.size());
   // A unit's output enters through its row of the output matrix, so that is where its gate stands.
   const auto b = static_cast<std::size_t>(block);
-  const auto& a = tensors_.at(table_.attention(block).value());
-  const Tensor& heads_out = a.at("out.weight");
+  const SegmentId attention = table_.attention(block), feed_forward = table_.feed_forward(block);
+  const auto& a = tensors_.at(attention.value());
+  const Tensor heads_out = matrix(attention, "out.weight");
   x = parts::attend(
       x,
-      {a.at("norm.weight"), a.at("norm.bias"), first_units(a.at("qkv.weight"), heads),
+      {a.at("norm.weight"), a.at("norm.bias"), first_units(matrix(attention, "qkv.weight"), heads),
        first_units(a.at("qkv.bias"), heads),
        first_units(gates != nullptr ? heads_out * gates->heads[b].view({-1, 1, 1}) : heads_out, heads),
        a.at("out.bias")},
       kept_scale(kept_heads, heads, scaled), deepest, lengths);
-  const auto& f = tensors_.at(table_.feed_forward(block).value());
-  const Tensor& neurons_out = f.at("fc2.weight");
+  const auto& f = tensors_.at(feed_forward.value());
+  const Tensor neurons_out = matrix(feed_forward, "fc2.weight");
   parts::FeedForwardResult result = parts::feed_forward(
       x,
-      {f.at("norm.weight"), f.at("norm.bias"), first_units(f.at("fc1.weight"), neurons),
+      {f.at("norm.weight"), f.at("norm.bias"), first_units(matrix(feed_forward, "fc1.weight"), neurons),
        first_units(f.at("fc1.bias"), neurons),
        first_units(gates != nullptr ? neurons_out * gates->neurons[b].view({-1, 1}) : neurons_out, neurons),
        f.at("fc2.bias")},

@@ -19,6 +19,7 @@ struct PartCost {
   std::int64_t parameters = 0;
   std::int64_t largest_tensor = 0;
   std::int64_t full_parameters = 0;    // of the full model's segment
+  std::int64_t masked = 0;             // copies of matrices with zeros in them
   std::int64_t saved = 0;              // kept from its forward to its backward
   std::int64_t forward_workspace = 0;  // exists while the forward runs, output included
   std::int64_t backward_workspace =
@@ -43,8 +44,9 @@ void fill_parameters(PartCost& part, const Segment& segment, std::int64_t kept_u
   part.parameters = segment.numel_with(kept_units);
   part.full_parameters = segment.numel;
   for (const TensorSpec& tensor : segment.tensors) {
-    part.largest_tensor =
-        std::max(part.largest_tensor, tensor.per_unit ? tensor.row() * kept_units : tensor.numel());
+    const std::int64_t numel = tensor.per_unit ? tensor.row() * kept_units : tensor.numel();
+    part.largest_tensor = std::max(part.largest_tensor, numel);
+    if (tensor.is_block_matrix()) part.masked += numel;
   }
 }
 
@@ -146,6 +148,9 @@ std::vector<PartCost> parts_of(const SegmentTable& table, const Assignment& a,
     const std::int64_t units = segment.kind == SegmentKind::attention ? a.heads : a.neurons;
     fill_parameters(part, segment, segment.units > 0 ? units : 0);
     part.trained = a.frozen_blocks == 0 || segment.block >= a.frozen_blocks;
+    if (!training.masked) part.masked = 0;
+    part.saved += part.masked;
+    if (!part.trained) part.forward_workspace += part.masked;
     parts.push_back(part);
   }
   return parts;
@@ -178,7 +183,8 @@ std::int64_t optimizer_floats(const TrainingShape& training, std::int64_t traine
 
 MemoryEstimate peak_memory(const std::vector<PartCost>& parts, std::int64_t batch, const PlanCost& cost,
                            const TrainingShape& training) {
-  Peak peak(cost.parameters, optimizer_floats(training, cost.trained_parameters));
+  Peak peak(cost.parameters + (training.deltas ? cost.trained_parameters : 0),
+            optimizer_floats(training, cost.trained_parameters));
   std::int64_t saved = batch, input = 0;
   for (const PartCost& part : parts) {
     // A frozen part keeps nothing, but what it reads is there while it works.
@@ -193,6 +199,8 @@ MemoryEstimate peak_memory(const std::vector<PartCost>& parts, std::int64_t batc
     largest = std::max(largest, part->largest_tensor);
     peak.visit(gradients, saved, part->backward_workspace);
     saved -= part->saved;
+    // The masked matrix's gradient becomes the matrix's by way of two temporaries.
+    if (part->masked > 0) peak.visit(gradients, saved + part->masked, 3 * part->largest_tensor);
   }
   // The optimizer works tensor by tensor; AdamW makes two temporaries of one, weight decay makes one.
   peak.visit(gradients, batch, (training.optimizer == OptimizerKind::adamw ? 2 : 1) * largest);

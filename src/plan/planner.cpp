@@ -137,6 +137,14 @@ BalanceKind parse_balance_kind(const std::string& text) {
        "--balance '{}' is unknown (known: balanced, deep, wide, shallow), choose one of them", text);
 }
 
+double budget_share(const ClientBudget& budget, const SegmentTable& table, const TrainingShape& training) {
+  const auto of = [](std::int64_t part, std::int64_t whole) {
+    return std::min(1.0, static_cast<double>(part) / static_cast<double>(whole));
+  };
+  return std::min(of(budget.memory, memory_of(table, full_assignment(table.options()), training)),
+                  of(budget.parameters, table.parameters()));
+}
+
 ClientBudget parse_budget(const std::string& text, const SegmentTable& table, const TrainingShape& training,
                           const std::string& option) {
   ClientBudget budget;

@@ -67,6 +67,11 @@ Aggregator::Aggregator(const SegmentTable& table, ModelStore& store, const Polic
     clients_.push_back(std::move(client));
   }
   segments_.resize(segments);
+  for (const Segment& segment : table) {
+    if (policy.server_momentum > 0)
+      segments_[static_cast<std::size_t>(segment.id.value())].velocity.assign(
+          static_cast<std::size_t>(segment.numel), 0.0F);
+  }
   records_.resize(segments);
   contributed_.assign(segments, std::vector<bool>(clients_.size(), false));
 }
@@ -236,7 +241,7 @@ MergeInput Aggregator::input_of(const Pending& pending) {
 
 Anchor Aggregator::anchor(const Segment& segment, const SegmentState& state) const {
   Anchor result;
-  if (policy_.normalize == NormalizeKind::updates) return result;
+  if (policy_.normalize != NormalizeKind::trainers) return result;
   std::vector<bool> delivered(clients_.size(), false);
   for (const Pending& pending : state.pending)
     delivered[static_cast<std::size_t>(pending.header.client)] = true;
@@ -278,7 +283,13 @@ SegmentMerge Aggregator::merge(SegmentId id) {
     contributed[static_cast<std::size_t>(pending.header.client)] = true;
   }
   const Anchor present = anchor(segment, state);
-  const MergeKernel kernel(segment, inputs, &state.sums, present);
+  MergeStep step;
+  step.deltas = policy_.merge == MergeKind::deltas;
+  step.changed = policy_.normalize == NormalizeKind::changed;
+  step.rate = policy_.server_rate;
+  step.momentum = policy_.server_momentum;
+  step.velocity = state.velocity.data();
+  const MergeKernel kernel(segment, inputs, &state.sums, present, step);
   result.version =
       store_.publish(id, threads_, [&](std::int64_t begin, Span<float> part) { kernel.merge(begin, part); });
   result.updates = narrow<int>(result.staleness.size());
@@ -304,7 +315,7 @@ void Aggregator::fold(SegmentId id) {
     state.folded_staleness.push_back(pending.staleness);
     state.folded_clients.push_back(pending.header.client);
   }
-  accumulate_segment(table_[id], inputs, state.sums, threads_);
+  accumulate_segment(table_[id], inputs, state.sums, threads_, policy_.normalize == NormalizeKind::changed);
   state.pending.clear();
 }
 
@@ -340,11 +351,13 @@ void Aggregator::save(Checkpoint& checkpoint) const {
   checkpoint.values.clear();
   checkpoint.state.open_since_s.clear();
   checkpoint.state.pending.clear();
+  checkpoint.state.velocity.clear();
   for (const Segment& segment : table_) {
     const Span<const float> values = store_.values(segment.id);
     checkpoint.values.emplace_back(values.begin(), values.end());
     const SegmentState& state = segments_[static_cast<std::size_t>(segment.id.value())];
     checkpoint.state.open_since_s.push_back(state.open_since_s);
+    if (policy_.server_momentum > 0) checkpoint.state.velocity.push_back(state.velocity);
     for (const Pending& pending : state.pending) {
       PendingUpdate saved;
       saved.client = pending.header.client;
@@ -366,6 +379,9 @@ void Aggregator::restore(const Checkpoint& checkpoint) {
   for (const Segment& segment : table_) {
     const auto index = static_cast<std::size_t>(segment.id.value());
     store_.restore(segment.id, checkpoint.values[index], checkpoint.segments[index].version);
+    // Of a run that had no momentum there is none, and it begins at rest.
+    if (policy_.server_momentum > 0 && !checkpoint.state.velocity.empty())
+      segments_[index].velocity = checkpoint.state.velocity[index];
   }
   for (std::size_t c = 0; c < clients_.size() && c < checkpoint.clients.size(); ++c) {
     const ClientRecord& record = checkpoint.clients[c];

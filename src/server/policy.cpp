@@ -13,10 +13,12 @@ MergeRule merge_rule(const PolicyOptions& policy) {
       rule.min_updates = std::numeric_limits<int>::max();
       break;
     case PolicyKind::semi_async:
+    case PolicyKind::fedbuff:
       rule.min_updates = policy.min_updates;
       rule.deadline_s = policy.deadline_s;
       break;
     case PolicyKind::async:
+    case PolicyKind::fedasync:
       rule.min_updates = 1;
       break;
   }

@@ -98,6 +98,11 @@ RunState random_state(Rng& rng, const SegmentTable& table, int round, std::int32
     state.open_since_s.push_back(i % 2 == 0 ? -1 : rng.uniform());
     state.open_updates.push_back(i);
   }
+  for (const Segment& segment : table) {
+    std::vector<float> velocity(static_cast<std::size_t>(segment.numel));
+    for (float& value : velocity) value = static_cast<float>(rng.normal());
+    if (round % 2 == 0) state.velocity.push_back(std::move(velocity));
+  }
   for (int i = 0; i < 4; ++i) state.pending.push_back(random_update(rng, table, clients));
   for (int i = 0; i < 2; ++i) {
     InFlightRound item{i, 3 + i, rng.uniform(), {}, random_report(rng)};
@@ -222,9 +227,9 @@ std::string bytes_of(const Checkpoint& c) {
   if (c.input.vocabulary) sink.put(c.input.vocabulary->to_text(), c.input.vocabulary->lower_case());
   sink.put(c.history.rounds, c.history.evaluations, c.history.clients);
   const RunState& s = c.state;
-  sink.put(s.round, s.time_s, s.seed, s.open_since_s, s.pending, s.in_flight, s.next_start_s, s.idle_since_s,
-           s.taking_part, s.away_until_s, s.open_updates, s.open_round, s.open_weight, s.open_compute_s,
-           s.open_waiting_s);
+  sink.put(s.round, s.time_s, s.seed, s.open_since_s, s.velocity, s.pending, s.in_flight, s.next_start_s,
+           s.idle_since_s, s.taking_part, s.away_until_s, s.open_updates, s.open_round, s.open_weight,
+           s.open_compute_s, s.open_waiting_s);
   return sink.bytes;
 }
 

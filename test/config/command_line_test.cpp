@@ -204,6 +204,40 @@ BOOST_AUTO_TEST_CASE(defaults_and_numbers_that_follow_from_others) {
   BOOST_TEST(parse({"train", "--exits", "all"}).options.model.exits.empty());
 }
 
+BOOST_AUTO_TEST_CASE(published_policies_are_settings_of_the_rule) {
+  const RunOptions fedasync = parse({"train", "--policy", "fedasync"}).options;
+  BOOST_TEST(fedasync.policy.min_updates == 1);
+  BOOST_TEST((fedasync.policy.merge == MergeKind::values));
+  BOOST_TEST((fedasync.policy.normalize == NormalizeKind::updates));
+  BOOST_TEST(!fedasync.policy.pace_correction);
+  BOOST_TEST(fedasync.policy.server_rate == 0.9);
+  BOOST_TEST(
+      parse({"train", "--policy", "fedasync", "--server-learning-rate", "0.6"}).options.policy.server_rate ==
+      0.6);
+  const CommandLine line = parse({"train", "--policy", "fedbuff", "--min-updates", "5"});
+  const PolicyOptions& fedbuff = line.options.policy;
+  BOOST_TEST(fedbuff.min_updates == 5);
+  BOOST_TEST(fedbuff.deadline_s == 0);
+  BOOST_TEST((fedbuff.merge == MergeKind::deltas));
+  BOOST_TEST((fedbuff.weighting == WeightingKind::uniform));
+  BOOST_TEST(!fedbuff.pace_correction);
+  // What is recorded gives the same options again, on whatever else they are read beside.
+  const CommandLine again = parse_options(Subcommand::train, to_toml(line.in_effect));
+  BOOST_TEST((again.in_effect == line.in_effect));
+}
+
+BOOST_AUTO_TEST_CASE(a_method_keeps_what_it_fixes_beside_any_policy) {
+  const RunOptions o = parse({"train", "--method", "fiarse", "--policy", "fedbuff"}).options;
+  BOOST_TEST((o.policy.kind == PolicyKind::fedbuff));
+  BOOST_TEST((o.policy.normalize == NormalizeKind::changed));
+  BOOST_TEST((o.policy.merge == MergeKind::deltas));
+  BOOST_TEST((o.fleet.submodel == SubmodelKind::full));
+  BOOST_TEST((o.local.weight_mask == WeightMaskKind::magnitude));
+  const RunOptions values = parse({"train", "--method", "fiarse", "--policy", "fedasync"}).options;
+  BOOST_TEST((values.policy.merge == MergeKind::deltas));
+  BOOST_TEST(values.policy.server_rate == 0.9);
+}
+
 BOOST_AUTO_TEST_CASE(plan_inspect_and_evaluate) {
   const CommandLine plan =
       parse({"plan", "--memory-budget", "2GiB", "--image", "32x48x3", "--classes", "100", "--json"});

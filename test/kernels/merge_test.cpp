@@ -220,3 +220,128 @@ BOOST_AUTO_TEST_CASE(gather_takes_the_rows_of_the_kept_units) {
     BOOST_TEST(next == part.size());
   }
 }
+
+namespace {
+
+/// A feed-forward segment of two units and its values, all `value`.
+struct TwoUnits {
+  SegmentTable table;
+  const Segment& segment;
+  std::vector<float> values, velocity;
+  TwoUnits() : table(two_unit_table()), segment(table[table.feed_forward(0)]) {
+    values.assign(static_cast<std::size_t>(segment.numel), 1.0F);
+    velocity.assign(values.size(), 0.0F);
+  }
+  static SegmentTable two_unit_table() {
+    ModelOptions options;
+    options.image_height = options.image_width = 8;
+    options.patch = 4;
+    options.dim = 8;
+    options.blocks = 1;
+    options.heads = 1;
+    options.feed_forward = 2;
+    options.validate();
+    return SegmentTable(options);
+  }
+  std::vector<float> constant(const UnitSet& units, float value) const {
+    return std::vector<float>(static_cast<std::size_t>(segment.numel_with(units.size())), value);
+  }
+  /// First value of the unit's row in the first tensor that has units; -1: of a shared tensor.
+  std::size_t at(std::int64_t unit) const {
+    for (const TensorSpec& tensor : segment.tensors) {
+      if (tensor.per_unit == (unit >= 0))
+        return static_cast<std::size_t>(tensor.offset + (unit >= 0 ? unit * tensor.row() : 0));
+    }
+    return 0;
+  }
+};
+
+MergeStep step_of(bool deltas, double rate, double momentum, std::vector<float>& velocity) {
+  MergeStep step;
+  step.deltas = deltas;
+  step.rate = rate;
+  step.momentum = momentum;
+  step.velocity = velocity.data();
+  return step;
+}
+
+}  // namespace
+
+// Client A (weight 1, counts half) trained unit 0 by +0.5, client B (weight 1/2) both units by -0.25; a
+// third, of weight 1/2, has not delivered its shared tensors.
+BOOST_AUTO_TEST_CASE(deltas_are_added_by_their_weight) {
+  TwoUnits t;
+  const UnitSet first(2, {0}), both = UnitSet::all(2);
+  const std::vector<float> a = t.constant(first, 0.5F), b = t.constant(both, -0.25F);
+  const std::vector<MergeInput> inputs{{a.data(), &first, 1, 0.5}, {b.data(), &both, 0.5, 0.5}};
+  Anchor anchor;
+  anchor.shared = 0.5;
+  MergeKernel(t.segment, inputs, nullptr, anchor, step_of(true, 2, 0, t.velocity)).merge(0, t.values);
+  // unit 0: (0.5 * 0.5 - 0.5 * 0.25) / 1.5; unit 1: -0.125 / 0.5; shared: 0.125 / 2; each twice, as the rate
+  // is 2
+  BOOST_TEST(t.values[t.at(0)] == static_cast<float>(1 + 2 * 0.125 / 1.5));
+  BOOST_TEST(t.values[t.at(1)] == 0.5F);
+  BOOST_TEST(t.values[t.at(-1)] == 1.125F);
+}
+
+BOOST_AUTO_TEST_CASE(the_rate_goes_a_part_of_the_way_to_the_mean_of_values) {
+  TwoUnits t;
+  const UnitSet both = UnitSet::all(2);
+  const std::vector<float> a = t.constant(both, 3);
+  MergeKernel(t.segment, std::vector<MergeInput>{{a.data(), &both, 1, 0.5}}, nullptr, {},
+              step_of(false, 0.5, 0, t.velocity))
+      .merge(0, t.values);
+  BOOST_TEST(t.values[t.at(0)] == 1.5F);  // 1 + 0.5 * 0.5 * (3 - 1)
+}
+
+// v <- 0.5 v + g, w <- w + 0.25 v. Unit 0 is trained three times, unit 1 only in the second merge.
+BOOST_AUTO_TEST_CASE(velocity_of_units_nobody_trained_stands_still) {
+  for (const bool deltas : {true, false}) {
+    TwoUnits t;
+    const UnitSet first(2, {0}), both = UnitSet::all(2);
+    double w = 1, v = 0, w1 = 1, v1 = 0;
+    for (int round = 0; round < 3; ++round) {
+      const UnitSet& units = round == 1 ? both : first;
+      const std::vector<float> update = t.constant(units, 2);
+      MergeKernel(t.segment, std::vector<MergeInput>{{update.data(), &units, 1, 1}}, nullptr, {},
+                  step_of(deltas, 0.25, 0.5, t.velocity))
+          .merge(0, t.values);
+      v = 0.5 * v + (deltas ? 2 : 2 - w);
+      w += 0.25 * v;
+      if (round == 1) {
+        v1 = deltas ? 2 : 2 - w1;
+        w1 += 0.25 * v1;
+      }
+      BOOST_TEST(t.values[t.at(0)] == static_cast<float>(w));
+      BOOST_TEST(t.velocity[t.at(0)] == static_cast<float>(v));
+      BOOST_TEST(t.values[t.at(1)] == static_cast<float>(w1));
+      BOOST_TEST(t.velocity[t.at(1)] == static_cast<float>(v1));
+    }
+  }
+}
+
+// Of four values, A (weight 1) changed the first two by 0.5 and B (weight 1/2) the second and third by -0.25.
+BOOST_AUTO_TEST_CASE(each_value_is_averaged_over_the_updates_that_changed_it) {
+  const UnitSet both = UnitSet::all(2);
+  for (const bool folded : {false, true}) {
+    for (const double momentum : {0.0, 0.5}) {
+      TwoUnits t;
+      std::vector<float> a = t.constant(both, 0), b = a;
+      a[0] = a[1] = 0.5F;
+      b[1] = b[2] = -0.25F;
+      const std::vector<MergeInput> inputs{{a.data(), &both, 1, 1}, {b.data(), &both, 0.5, 0.5}};
+      MergeStep step = step_of(true, 1, momentum, t.velocity);
+      step.changed = true;
+      PartialSums sums;
+      if (folded) accumulate_segment(t.segment, {inputs.data(), 1}, sums, 1, true);
+      const std::size_t first = folded ? 1 : 0;
+      MergeKernel(t.segment, {inputs.data() + first, 2 - first}, &sums, {}, step).merge(0, t.values);
+      BOOST_TEST(t.values[0] == 1.5F);
+      BOOST_TEST(t.values[1] == 1.25F);  // (1 * 0.5 - 0.5 * 0.25) / 1.5
+      BOOST_TEST(t.values[2] == 0.75F);
+      BOOST_TEST(t.values[3] == 1.0F);
+      BOOST_TEST(t.velocity[0] == (momentum > 0 ? 0.5F : 0.0F));
+      BOOST_TEST(t.velocity[3] == 0.0F);
+    }
+  }
+}

@@ -111,6 +111,90 @@ BOOST_AUTO_TEST_CASE(a_fast_client_counts_less_each_time) {
   BOOST_TEST(value() == 0.5F);
 }
 
+// FedAsync: w <- w + a s(d) (w_n - w), whatever the client weighs.
+BOOST_AUTO_TEST_CASE(fedasync_goes_a_discounted_part_of_the_way) {
+  PolicyOptions policy = policy_of(PolicyKind::fedasync);
+  policy.discount = DiscountKind::polynomial;
+  policy.discount_a = 1;
+  policy.server_rate = 0.5;
+  Aggregator a(table, store, policy, trainers(2), 1);
+  a.add(constant_update(attention(), 0, 0, 0, 4), 0, reason);
+  BOOST_TEST(a.merge_ready(0).size() == 1U);
+  BOOST_TEST(value() == 2);
+  a.add(constant_update(attention(), 1, 0, 0, 4), 0, reason);  // one version old: s = 1/2
+  a.merge_ready(0);
+  BOOST_TEST(value() == 2.5F);
+}
+
+// FedBuff: w <- w + eta_g / K sum s(d) delta_n.
+BOOST_AUTO_TEST_CASE(fedbuff_adds_the_mean_delta_of_a_full_buffer) {
+  PolicyOptions policy = policy_of(PolicyKind::fedbuff);
+  policy.merge = MergeKind::deltas;
+  policy.weighting = WeightingKind::uniform;
+  policy.discount = DiscountKind::polynomial;
+  policy.discount_a = 1;
+  policy.min_updates = 2;
+  policy.deadline_s = 0;
+  policy.server_rate = 2;
+  Aggregator a(table, store, policy, trainers(3), 1);
+  a.add(constant_update(attention(), 0, 0, 0, 1), 0, reason);
+  BOOST_TEST(a.merge_ready(1000).empty());
+  a.add(constant_update(attention(), 1, 0, 0, 2), 0, reason);
+  BOOST_TEST(a.merge_ready(1000).size() == 1U);
+  BOOST_TEST(value() == 3);                                    // 2 / 2 (1 + 2)
+  a.add(constant_update(attention(), 2, 0, 0, 4), 0, reason);  // one version old: s = 1/2
+  a.add(constant_update(attention(), 0, 1, 1, -1), 0, reason);
+  a.merge_ready(1000);
+  BOOST_TEST(value() == 4);  // 3 + 2 / 2 (4 / 2 - 1)
+}
+
+BOOST_AUTO_TEST_CASE(absent_trainers_count_as_deltas_of_zero_where_asked) {
+  PolicyOptions policy = policy_of(PolicyKind::async);
+  policy.merge = MergeKind::deltas;
+  policy.normalize = NormalizeKind::trainers;
+  policy.weighting = WeightingKind::uniform;
+  Aggregator a(table, store, policy, trainers(4), 1);
+  a.add(constant_update(attention(), 0, 0, 0, 1), 0, reason);
+  a.merge_ready(0);
+  BOOST_TEST(value() == 0.25F);
+  a.add(constant_update(attention(), 1, 0, 1, 1), 0, reason);
+  a.merge_ready(0);
+  BOOST_TEST(value() == 0.5F);
+}
+
+BOOST_AUTO_TEST_CASE(who_changed_nothing_does_not_count_where_asked) {
+  PolicyOptions policy = policy_of(PolicyKind::sync);
+  policy.merge = MergeKind::deltas;
+  policy.normalize = NormalizeKind::changed;
+  policy.weighting = WeightingKind::uniform;
+  policy.server_rate = 0.5;
+  Aggregator a(table, store, policy, trainers(3), 1);
+  a.add(constant_update(attention(), 0, 0, 0, 1), 0, reason);
+  a.add(constant_update(attention(), 1, 0, 0, 0), 0, reason);
+  a.fold_largest();
+  a.add(constant_update(attention(), 2, 0, 0, 4), 0, reason);
+  a.merge_ready(0);
+  BOOST_TEST(value() == 1.25F);  // 0.5 (1 + 4) / 2
+}
+
+BOOST_AUTO_TEST_CASE(the_velocity_goes_on_after_a_restore) {
+  PolicyOptions policy = policy_of(PolicyKind::async);
+  policy.merge = MergeKind::deltas;
+  policy.server_momentum = 0.5;
+  Aggregator a(table, store, policy, trainers(1), 1);
+  a.add(constant_update(attention(), 0, 0, 0, 1), 0, reason);
+  a.merge_ready(0);
+  BOOST_TEST(value() == 1);
+  Checkpoint checkpoint;
+  a.save(checkpoint);
+  BOOST_REQUIRE(checkpoint.state.velocity.size() == static_cast<std::size_t>(table.size()));
+  Aggregator b(table, store, policy, trainers(1), 1);
+  b.restore(checkpoint);
+  b.add(constant_update(attention(), 0, 1, 1, 1), 0, reason);
+  b.merge_ready(0);
+  BOOST_TEST(value() == 2.5F);  // v = 0.5 * 1 + 1
+}
+
 BOOST_AUTO_TEST_CASE(bad_updates_are_dropped_and_named) {
   Aggregator a(table, store, policy_of(PolicyKind::async), trainers(2), 1);
   const float nan = std::numeric_limits<float>::quiet_NaN(),

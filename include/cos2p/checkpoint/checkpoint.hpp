@@ -104,6 +104,7 @@ struct RunState {
   std::uint64_t seed =
       0;  ///< random streams are named by (seed, purpose, client, local round): no more state is needed
   std::vector<double> open_since_s;  ///< per segment: arrival of the first pending update, < 0 where none
+  std::vector<std::vector<float>> velocity;  ///< per segment, full; empty where the server has no momentum
   std::vector<PendingUpdate> pending;
   std::vector<InFlightRound> in_flight;
   std::vector<double>

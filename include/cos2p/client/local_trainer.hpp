@@ -18,8 +18,8 @@ namespace cos2p {
 struct LocalUpdate {
   MessageHeader header;
   std::vector<std::uint8_t> bitmap;  ///< kept units
-  Span<const float>
-      values;  ///< of the kept units; borrowed from the trainer's model until its next round, or from `owned`
+  Span<const float> values;  ///< of the kept units, or what training added to them (MergeKind); borrowed from
+                             ///< the trainer until its next round, or from `owned`
   std::vector<float> owned;
 };
 
@@ -50,9 +50,11 @@ class LocalTrainer {
     const std::vector<Assignment>* fleet = nullptr;  ///< of all clients, by client
     LocalTrainingOptions local;
     WidthOptions width;
+    MergeKind merge = MergeKind::values;
     std::uint64_t seed = 0;
     std::string device = "auto";
     int local_rank = 0;
+    const std::vector<double>* shares = nullptr;  ///< per client: budget_share(); for weight masks
   };
   explicit LocalTrainer(Setup setup);
   ~LocalTrainer();

@@ -16,13 +16,19 @@
 
 namespace cos2p {
 
-enum class PolicyKind { sync, semi_async, async };
+/// The last two are published settings of the others, and of how updates are merged (policy_settings.hpp).
+enum class PolicyKind { sync, semi_async, async, fedasync, fedbuff };
+/// What an update holds: the trained values, or what training added to the values that the client received.
+enum class MergeKind { values, deltas };
 enum class DiscountKind { constant, polynomial, hinge };
 enum class WeightingKind { samples, uniform };
 /// How far a merge moves a value when not every trainer of it has delivered: `updates` averages those that
 /// came; `trainers` lets the absent ones hold the present value, so that one client alone cannot overwrite
-/// the others.
-enum class NormalizeKind { updates, trainers };
+/// the others; `changed` (of deltas) averages each single value over the updates that changed it (FIARSE).
+enum class NormalizeKind { updates, trainers, changed };
+/// Which values of the blocks' matrices a client trains, the others being 0 for it: all, or those of largest
+/// magnitude, as many as its budget's share (model/weight_mask.hpp).
+enum class WeightMaskKind { none, magnitude };
 enum class ScheduleKind { constant, cosine };
 enum class TransportKind { rma, in_process };
 
@@ -42,7 +48,13 @@ struct PolicyOptions {
   /// A client that delivers k times as often as the slowest trainer of a segment counts 1/k each time:
   /// otherwise the model leans to the data of fast clients.
   bool pace_correction = true;
+  MergeKind merge = MergeKind::values;
+  /// A merge goes rate * v along v <- momentum * v + mean, mean = (mean of the updates) - (present values) or
+  /// the mean delta (FedAvgM).
+  double server_rate = 1;
+  double server_momentum = 0;
   bool lockstep() const { return kind == PolicyKind::sync; }
+  bool at_once() const { return kind == PolicyKind::async || kind == PolicyKind::fedasync; }
 };
 
 struct LocalTrainingOptions {
@@ -61,6 +73,7 @@ struct LocalTrainingOptions {
   int ordered_dropout = 0;  ///< widths of dropout_ladder(), of which each step draws one; 0 = the whole width
   bool ordered_dropout_distillation =
       false;  ///< a step trains the whole width, and the drawn one imitates it
+  WeightMaskKind weight_mask = WeightMaskKind::none;
   ObjectiveOptions objective;
 };
 
@@ -165,6 +178,8 @@ std::string to_string(PolicyKind kind);
 std::string to_string(DiscountKind kind);
 std::string to_string(WeightingKind kind);
 std::string to_string(NormalizeKind kind);
+std::string to_string(MergeKind kind);
+std::string to_string(WeightMaskKind kind);
 std::string to_string(TransportKind kind);
 std::string to_string(OptimizerKind kind);
 std::string to_string(ScheduleKind kind);

@@ -36,6 +36,8 @@ struct PartialSums {
   std::vector<std::int64_t> values;                  ///< per value of the full segment
   std::vector<double> unit_weight, unit_discounted;  ///< per unit
   double shared_weight = 0, shared_discounted = 0;   ///< of tensors without units
+  std::vector<std::int64_t> changed;  ///< per value: weight * kWeightSteps of updates in which it is not 0;
+                                      ///< only where MergeStep::changed asks for it
   std::int64_t updates = 0;
   bool empty() const { return updates == 0; }
   /// Forgets the sums and keeps their memory: the next merge of the segment needs as much again.
@@ -52,19 +54,31 @@ struct Anchor {
   double shared = 0;
 };
 
-/// values <- (sum_n discounted_n x_n + (D - sum_n discounted_n) values) / D with D = anchor + sum_n weight_n,
-/// for each unit and for the shared tensors separately; what no input holds keeps its value. `sums` (may be
-/// null) counts as further inputs. Values of inputs and sums must stay where they are while the object lives.
+/// What is made of the sums: the direction g of a merge and the step along it (FedAvgM, Hsu et al. 2019).
+struct MergeStep {
+  bool deltas = false;   ///< inputs hold what training added to the received values, not values
+  bool changed = false;  ///< of deltas: the mean of each value over the inputs in which it is not 0
+  double rate = 1;       ///< of the step; 1 takes the mean itself
+  double momentum = 0;
+  float* velocity = nullptr;  ///< v, as many as the full segment has values; needed where momentum > 0
+};
+
+/// w <- w + rate * v with v <- momentum * v + g, for each unit and for the shared tensors separately, and
+///   values:  g = (sum_n discounted_n x_n - (sum_n discounted_n) w) / D
+///   deltas:  g = sum_n discounted_n x_n / D
+/// where D = anchor + sum_n weight_n or, with `changed`, the weights of the inputs whose delta of that value
+/// is not 0. What no input holds (or changed) keeps its value and its velocity. `sums` (may be null) counts
+/// as further inputs. Values of inputs and sums must stay where they are while the object lives.
 class MergeKernel {
  public:
   MergeKernel(const Segment& segment, Span<const MergeInput> inputs, const PartialSums* sums,
-              const Anchor& anchor);
+              const Anchor& anchor, const MergeStep& step = {});
   ~MergeKernel();
   MergeKernel(const MergeKernel&) = delete;
   MergeKernel& operator=(const MergeKernel&) = delete;
 
   /// Merges the values that stand from `begin` on in the segment. Parts may come in any order and from
-  /// several threads: each value is merged by itself.
+  /// several threads: each value is merged by itself. Once for each value, where there is momentum.
   void merge(std::int64_t begin, Span<float> part) const;
 
  private:
@@ -72,9 +86,10 @@ class MergeKernel {
   std::unique_ptr<const State> state_;
 };
 
-/// Adds the inputs to `sums`, which is sized on first use and starts from zero where it is empty.
-void accumulate_segment(const Segment& segment, Span<const MergeInput> inputs, PartialSums& sums,
-                        int threads);
+/// Adds the inputs to `sums`, which is sized on first use and starts from zero where it is empty. `changed`
+/// as in the MergeStep that will read them.
+void accumulate_segment(const Segment& segment, Span<const MergeInput> inputs, PartialSums& sums, int threads,
+                        bool changed = false);
 
 /// True where every value is finite and below kValueLimit.
 bool values_in_range(Span<const float> values);

@@ -23,6 +23,8 @@ struct TensorSpec {
   std::int64_t offset = 0;  ///< floats from the start of the full segment
   std::int64_t numel() const;
   std::int64_t row() const;  ///< floats of one unit (per_unit only)
+  /// qkv, out, fc1 and fc2: what a block multiplies by.
+  bool is_block_matrix() const { return per_unit && shape.size() > 1 && axes.back() == "dim"; }
 };
 
 /// A segment of the full model: its tensors lie one after another in one contiguous float32 array.

@@ -3,6 +3,7 @@
 #include <torch/types.h>
 
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -65,6 +66,10 @@ class Vit {
   /// Trainable leaf tensors, in table order.
   std::vector<torch::Tensor> parameters() const;
 
+  /// From now on every forward pass leaves out the values of the blocks' matrices that are smaller than
+  /// `threshold` at that moment (model/weight_mask.hpp).
+  void mask_below(float threshold) { threshold_ = threshold; }
+
   /// input -> logits (B, K) at each exit of the kept blocks, shallow to deep. Images: (B, C, H, W), float32.
   /// Texts: ids of word pieces (B, T), int32, T up to the longest, negative where a text has ended; how much
   /// padding a batch has changes nothing but the time. In evaluation (training = false) kept units are not
@@ -83,8 +88,12 @@ class Vit {
                           const VitGates* gates, const VitWidth* width,
                           std::vector<torch::Tensor>& logits) const;
 
+  /// A matrix of a block as the forward pass reads it.
+  torch::Tensor matrix(SegmentId id, const std::string& name) const;
+
   const SegmentTable& table_;
   VitShape shape_;
+  std::optional<float> threshold_;
   torch::Device device_;
   UnitSet no_units_;
   std::vector<SegmentId> segments_;

@@ -23,6 +23,10 @@ struct ClientBudget {
 ClientBudget parse_budget(const std::string& text, const SegmentTable& table, const TrainingShape& training,
                           const std::string& option);
 
+/// The share of the full model that a budget holds: of its training memory or, where those were given, of its
+/// parameters; in (0, 1].
+double budget_share(const ClientBudget& budget, const SegmentTable& table, const TrainingShape& training);
+
 /// How depth and width share a budget. `balanced` shrinks both alike; `deep` narrows first, and drops blocks
 /// only where the narrowest does not fit; `wide` keeps all units and drops blocks; `shallow` drops blocks
 /// first, and narrows where not even one block fits.

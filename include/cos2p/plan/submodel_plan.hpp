@@ -48,13 +48,15 @@ struct TrainingShape {
   int batch_size = 32;
   OptimizerKind optimizer = OptimizerKind::sgd;
   bool momentum = true;  ///< SGD keeps a momentum buffer
+  bool deltas = false;   ///< the received values of what is trained are kept, to push the difference
+  bool masked = false;   ///< blocks read a copy of their matrices with zeros in it (model/weight_mask.hpp)
 };
 
 /// Predicted memory of a training step on a CPU, bytes: what exists at the moment when the most exists, so
 /// that the parts add up to the peak (gradients are few while most activations are there, and the other way
 /// round). The program itself (libraries, BLAS buffers) is not part of it.
 struct MemoryEstimate {
-  std::int64_t weights = 0;      ///< of all held segments
+  std::int64_t weights = 0;      ///< of all held segments; and what was received of those trained (deltas)
   std::int64_t gradients = 0;    ///< those that exist at that moment; frozen segments have none
   std::int64_t optimizer = 0;    ///< one float per trained one with momentum, two with AdamW
   std::int64_t activations = 0;  ///< the batch, and what the forward pass keeps for the backward pass

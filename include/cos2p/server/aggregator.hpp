@@ -82,6 +82,7 @@ class Aggregator {
     std::vector<std::int32_t> folded_staleness;
     std::vector<std::int32_t> folded_clients;
     double open_since_s = -1;
+    std::vector<float> velocity;  ///< per value, where the server has momentum
     int updates() const { return static_cast<int>(pending.size() + folded_staleness.size()); }
   };
   struct ClientState {

@@ -6,7 +6,7 @@
 
 namespace cos2p {
 
-/// The three policies as numbers of one rule.
+/// The policies as numbers of one rule.
 struct MergeRule {
   int min_updates = 1;      ///< a segment is merged at min(min_updates, its present trainers) updates
   double deadline_s = 0;    ///< or so long after its first update; 0 = never
