@@ -36,6 +36,7 @@ LocalTrainer::Setup trainer_setup(const Experiment& e) {
   setup.width = e.options.width;
   setup.seed = e.options.seed;
   setup.device = e.options.device;
+  setup.shares_process = true;
   return setup;
 }
 

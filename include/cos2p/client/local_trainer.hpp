@@ -52,6 +52,7 @@ class LocalTrainer {
     std::uint64_t seed = 0;
     std::string device = "auto";
     int local_rank = 0;
+    bool shares_process = false;  ///< with other clients: then no report has a peak of resident memory
   };
   explicit LocalTrainer(Setup setup);
   ~LocalTrainer();
