@@ -53,8 +53,15 @@ std::string data_text(const Checkpoint& checkpoint) {
     return fmt::format("texts of up to {} word pieces out of {} ({})", model.max_length, vocabulary->size(),
                        vocabulary->lower_case() ? "uncased" : "cased");
   }
-  return fmt::format("{} x {} pixels, {} channel(s), in patches of {} x {}", model.image_height,
-                     model.image_width, model.channels, model.patch, model.patch);
+  const std::string pixels =
+      fmt::format("{} x {} pixels, {} channel(s)", model.image_height, model.image_width, model.channels);
+  return model.linear() ? pixels : fmt::format("{}, in patches of {} x {}", pixels, model.patch, model.patch);
+}
+
+std::string model_text(const ModelOptions& model) {
+  if (model.linear()) return describe_shape(model);
+  return fmt::format("dim {}, {} blocks of {} heads and {} neurons, exits after blocks {}", model.dim,
+                     model.blocks, model.heads, model.feed_forward, joined(model.exits));
 }
 
 std::string head_text(const Checkpoint& checkpoint, const SegmentTable& table, const std::string& path) {
@@ -67,13 +74,12 @@ std::string head_text(const Checkpoint& checkpoint, const SegmentTable& table, c
       "  run      {}, begun {} by cos2p {}\n"
       "  state    after round {}, {:.1f} s; seed {}; {} updates not merged yet, {} local rounds under way\n"
       "  data     {}: {}; {} classes\n"
-      "  model    dim {}, {} blocks of {} heads and {} neurons, exits after blocks {}\n"
+      "  model    {}\n"
       "  weights  {} parameters ({}) in {} segments, checksums right\n",
       path, kSchemaVersion, identity.run_id, identity.created, identity.program_version, state.round,
       state.time_s, state.seed, state.pending.size(), state.in_flight.size(), identity.dataset,
-      data_text(checkpoint), model.classes, model.dim, model.blocks, model.heads, model.feed_forward,
-      joined(model.exits), parameters, format_bytes(static_cast<double>(parameters) * sizeof(float)),
-      table.size());
+      data_text(checkpoint), model.classes, model_text(model), parameters,
+      format_bytes(static_cast<double>(parameters) * sizeof(float)), table.size());
 }
 
 std::string options_text(const RunIdentity& identity) {
@@ -142,6 +148,7 @@ std::string bar(const UnitSet& units) {
 }
 
 std::string masks_text(const std::vector<ClientRecord>& clients, const ModelOptions& model) {
+  if (model.linear()) return "";  // it has no units to drop
   std::string text = "\nmasks (█ kept, ▓▒░ partly kept, · dropped; heads | neurons)\n";
   for (std::size_t i = 0; i < std::min(clients.size(), kPicturedClients); ++i) {
     const ClientRecord& client = clients[i];

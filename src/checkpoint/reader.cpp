@@ -82,8 +82,9 @@ ModelOptions read_model_options(const h5::Group& model) {
   for (const auto& field : model.has_attribute(kVocabularySize) ? text_fields() : image_fields())
     options.*field.member = model.get<std::int32_t>(field.name);
   options.exits = model.get_array<std::int32_t>("exits");
-  // Before tables are made for them: that many blocks must be there.
-  if (model.links() != std::int64_t{options.blocks} + 1) {
+  // Before tables are made for them: that many blocks must be there, beside the embedding.
+  const std::int64_t groups = options.linear() ? 1 : std::int64_t{options.blocks} + 1;
+  if (model.links() != groups) {
     model.context().refuse(
         fmt::format("/model says {} blocks and holds {} groups", options.blocks, model.links()));
   }
@@ -95,7 +96,7 @@ std::vector<std::vector<float>> read_values(const h5::Group& model, const Segmen
   std::vector<std::vector<float>> values;
   for (const Segment& segment : table) {
     const h5::Group group = model.open_group(segment.name);
-    std::vector<float> segment_values(static_cast<std::size_t>(segment.numel));
+    std::vector<float> segment_values;
     for (const TensorSpec& tensor : segment.tensors) {
       const h5::Dataset dataset = group.open_dataset(tensor.name);
       if (dataset.shape() != tensor.shape) {
@@ -103,6 +104,7 @@ std::vector<std::vector<float>> read_values(const h5::Group& model, const Segmen
                                            segment.name, tensor.name, h5::to_string(dataset.shape()),
                                            h5::to_string(tensor.shape)));
       }
+      segment_values.resize(static_cast<std::size_t>(tensor.offset + tensor.numel()));
       dataset.read(segment_values.data() + tensor.offset);
     }
     values.push_back(std::move(segment_values));

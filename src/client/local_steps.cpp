@@ -10,35 +10,12 @@
 #include "cos2p/model/batch_tensors.hpp"
 #include "cos2p/support/narrow.hpp"
 #include "local_optimizer.hpp"
+#include "sample_stream.hpp"
 
 namespace cos2p {
 namespace {
 
-constexpr std::uint64_t kDataOrder = 1, kWidthDraw = 6;  // purposes of random streams
-
-/// Endless stream of sample indices: each pass over the client's data in a new order.
-class SampleStream {
- public:
-  SampleStream(std::vector<std::int64_t> samples, Rng& rng)
-      : samples_(std::move(samples)), rng_(rng), next_(samples_.size()) {}
-  std::vector<std::int64_t> take(int count) {
-    std::vector<std::int64_t> batch;
-    for (int i = 0; i < count; ++i) {
-      if (next_ == samples_.size()) {
-        if (!batch.empty()) break;  // a batch never mixes two passes
-        rng_.shuffle(samples_);
-        next_ = 0;
-      }
-      batch.push_back(samples_[next_++]);
-    }
-    return batch;
-  }
-
- private:
-  std::vector<std::int64_t> samples_;
-  Rng& rng_;
-  std::size_t next_;
-};
+constexpr std::uint64_t kWidthDraw = 6;  // purpose of a random stream
 
 /// Exits of frozen blocks do not learn.
 std::vector<torch::Tensor> trained_exits(std::vector<torch::Tensor> logits) {
@@ -80,9 +57,10 @@ bool LocalSteps::run(const LocalTrainer::KeepGoing& keep_going, RoundReport& rep
   Rng width_draw(setup.seed,
                  {kWidthDraw, static_cast<std::uint64_t>(client), static_cast<std::uint64_t>(index)});
   torch::Tensor loss_sum = torch::zeros({}, device), correct = torch::zeros({}, device);
+  std::vector<std::int64_t> indices;
   for (int step = 0; step < report.steps; ++step) {
     if (!keep_going()) return false;
-    const std::vector<std::int64_t> indices = stream.take(local.batch_size);
+    stream.take(local.batch_size, indices);
     const auto count = narrow<std::int64_t>(indices.size());
     const BatchTensors batch = batch_tensors(*setup.samples, indices, &rng, device);
     const std::size_t drawn = width_draw.below(widths.size());

@@ -14,6 +14,7 @@
 #include "cos2p/support/clock.hpp"
 #include "cos2p/support/memory.hpp"
 #include "cos2p/support/narrow.hpp"
+#include "linear_training.hpp"
 #include "local_steps.hpp"
 #include "unit_choice.hpp"
 
@@ -43,13 +44,17 @@ struct LocalTrainer::State {
   torch::Device device;
   UnitChooser units;
   Resident resident;
-  std::vector<float> full, kept;  ///< one segment as pulled, and its kept part; reused
+  std::unique_ptr<LinearTraining> linear;  ///< in place of a Vit, where the model is linear
+  std::vector<float> full, kept;           ///< one segment as pulled, and its kept part; reused
 
   explicit State(Setup s)
       : setup(std::move(s)),
-        device(choose_device(setup.device, setup.local_rank)),
+        device(setup.table->options().linear() ? torch::Device(torch::kCPU)
+                                               : choose_device(setup.device, setup.local_rank)),
         units(setup, device),
-        full(static_cast<std::size_t>(setup.table->largest_segment())) {}
+        full(static_cast<std::size_t>(setup.table->largest_segment())) {
+    if (setup.table->options().linear()) linear = std::make_unique<LinearTraining>(setup);
+  }
 
   std::int64_t resident_bytes() const {
     std::int64_t bytes = 0;
@@ -64,6 +69,14 @@ struct LocalTrainer::State {
   }
   void prepare(WorkerChannel& channel, const ClientTask& task, const Assignment& window);
   LocalRound hand_over(const ClientTask& task, int index, const RoundReport& report);
+  LocalUpdate update_of(const ClientTask& task, int index, SegmentId id, std::uint64_t base_version,
+                        std::int64_t values) const;
+  int steps_of(std::int64_t samples) const;
+  std::int64_t samples_of(const ClientTask& task) const {
+    return narrow<std::int64_t>(setup.partition->at(static_cast<std::size_t>(task.client)).size());
+  }
+  std::optional<LocalRound> run_linear(WorkerChannel& channel, const ClientTask& task, int index,
+                                       const Notice& notice, const KeepGoing& keep_going);
 };
 
 LocalTrainer::LocalTrainer(Setup setup) : state_(std::make_unique<State>(std::move(setup))) {
@@ -84,11 +97,15 @@ std::string LocalTrainer::device_name() const {
   return state_->device.str();
 }
 
-int LocalTrainer::steps_per_round(std::int64_t samples) const {
-  const LocalTrainingOptions& local = state_->setup.local;
+int LocalTrainer::State::steps_of(std::int64_t samples) const {
+  const LocalTrainingOptions& local = setup.local;
   if (local.local_steps > 0) return local.local_steps;
   return std::max(1, narrow<int>(std::llround(std::ceil(
                          local.local_epochs * static_cast<double>(samples) / local.batch_size - 1e-9))));
+}
+
+int LocalTrainer::steps_per_round(std::int64_t samples) const {
+  return state_->steps_of(samples);
 }
 
 /// Brings the client's submodel to the server's present values.
@@ -138,14 +155,29 @@ void LocalTrainer::State::prepare(WorkerChannel& channel, const ClientTask& task
   }
 }
 
+/// Header and units; the values are still missing.
+LocalUpdate LocalTrainer::State::update_of(const ClientTask& task, int index, SegmentId id,
+                                           std::uint64_t base_version, std::int64_t values) const {
+  LocalUpdate update;
+  if ((*setup.table)[id].units > 0) update.bitmap = resident.model->units(id).bitmap();
+  MessageHeader& header = update.header;
+  header.kind = MessageKind::segment_update;
+  header.client = task.client;
+  header.client_round = index;
+  header.segment = id.value();
+  header.base_version = base_version;
+  header.weight = static_cast<double>(samples_of(task));
+  header.bitmap_bytes = narrow<std::int64_t>(update.bitmap.size());
+  header.body_bytes = values_offset(header.bitmap_bytes) + values * narrow<std::int64_t>(sizeof(float));
+  return update;
+}
+
 LocalRound LocalTrainer::State::hand_over(const ClientTask& task, int index, const RoundReport& report) {
   LocalRound round;
   round.client = ClientId(task.client);
   round.index = index;
   round.report = report;
   for (SegmentId id : resident.model->trained_segments()) {
-    const Segment& segment = (*setup.table)[id];
-    LocalUpdate update;
     torch::Tensor pushed = resident.model->flat(id);
     if (setup.merge == MergeKind::deltas) {
       torch::Tensor& received = resident.received.at(id.value());
@@ -153,6 +185,7 @@ LocalRound LocalTrainer::State::hand_over(const ClientTask& task, int index, con
       pushed = received;
     }
     const auto count = static_cast<std::size_t>(pushed.numel());
+    LocalUpdate update = update_of(task, index, id, resident.versions.at(id.value()), pushed.numel());
     if (pushed.is_cpu()) {
       update.values = {pushed.data_ptr<float>(), count};
     } else {
@@ -160,24 +193,42 @@ LocalRound LocalTrainer::State::hand_over(const ClientTask& task, int index, con
       update.owned.assign(host.data_ptr<float>(), host.data_ptr<float>() + count);
       update.values = update.owned;
     }
-    if (segment.units > 0) update.bitmap = resident.model->units(id).bitmap();
-    MessageHeader& header = update.header;
-    header.kind = MessageKind::segment_update;
-    header.client = task.client;
-    header.client_round = index;
-    header.segment = id.value();
-    header.base_version = resident.versions.at(id.value());
-    header.weight = static_cast<double>(setup.partition->at(static_cast<std::size_t>(task.client)).size());
-    header.bitmap_bytes = narrow<std::int64_t>(update.bitmap.size());
-    header.body_bytes = values_offset(header.bitmap_bytes) + narrow<std::int64_t>(count * sizeof(float));
     round.updates.push_back(std::move(update));
   }
   round.report.updates = narrow<std::int64_t>(round.updates.size());
   return round;
 }
 
+std::optional<LocalRound> LocalTrainer::State::run_linear(WorkerChannel& channel, const ClientTask& task,
+                                                          int index, const Notice& notice,
+                                                          const KeepGoing& keep_going) {
+  const SegmentId id = setup.table->begin()->id;
+  LocalRound round;
+  round.client = ClientId(task.client);
+  round.index = index;
+  RoundReport& report = round.report;
+  report.steps = steps_of(samples_of(task));
+  const std::int64_t pulled = channel.stats().bytes_pulled;
+  std::uint64_t version = 0;
+  {
+    const ScopedTimer timer(report.transfer_s);
+    version = channel.read_segment(id, linear->values());
+  }
+  report.bytes_pulled = channel.stats().bytes_pulled - pulled;
+  {
+    const ScopedTimer timer(report.compute_s);
+    if (!linear->run(task.client, index, notice, keep_going, report)) return std::nullopt;
+  }
+  if (!setup.shares_process) report.peak_resident = narrow<std::int64_t>(peak_resident_bytes());
+  report.updates = 1;
+  round.updates.push_back(update_of(task, index, id, version, setup.table->parameters()));
+  round.updates.back().values = linear->values();
+  return round;
+}
+
 std::optional<LocalRound> LocalTrainer::run(WorkerChannel& channel, const ClientTask& task, int index,
                                             const Notice& notice, const KeepGoing& keep_going) {
+  if (state_->linear) return state_->run_linear(channel, task, index, notice, keep_going);
   RoundReport report;
   const std::int64_t pulled = channel.stats().bytes_pulled;
   // Tensors of others in this process (a server that evaluates, in-process) are not this client's.
@@ -194,8 +245,7 @@ std::optional<LocalRound> LocalTrainer::run(WorkerChannel& channel, const Client
     state_->prepare(channel, task, window);
   }
   report.bytes_pulled = channel.stats().bytes_pulled - pulled;
-  report.steps = steps_per_round(
-      narrow<std::int64_t>(state_->setup.partition->at(static_cast<std::size_t>(task.client)).size()));
+  report.steps = state_->steps_of(state_->samples_of(task));
   {
     const ScopedTimer timer(report.compute_s);
     const LocalSteps steps{state_->setup, *state_->resident.model, state_->device, task.client, index,
@@ -203,7 +253,7 @@ std::optional<LocalRound> LocalTrainer::run(WorkerChannel& channel, const Client
     if (!steps.run(keep_going, report)) return std::nullopt;
   }
   report.peak_memory = tensor_memory::peak() - others;
-  report.peak_resident = narrow<std::int64_t>(peak_resident_bytes());
+  if (!state_->setup.shares_process) report.peak_resident = narrow<std::int64_t>(peak_resident_bytes());
   return state_->hand_over(task, index, report);
 }
 

@@ -205,8 +205,7 @@ std::map<std::string, std::string> options_in_effect(Subcommand subcommand, cons
   std::map<std::string, std::string> in_effect;
   for (const OptionSpec& spec : option_table()) {
     const bool offered = (spec.subcommands & bit(subcommand)) != 0;
-    if (!offered || !spec.get || spec.positional || (spec.why_not && !spec.why_not(options).empty()))
-      continue;
+    if (!offered || !spec.get || spec.positional || !spec.has_meaning(options)) continue;
     in_effect[spec.name] = spec.get(options);
   }
   return in_effect;

@@ -104,24 +104,29 @@ RunOptions read_all(Subcommand subcommand, const WrittenOptions& written) {
 
 /// What was not written beside --resume, and the data of an evaluation without --dataset, stand in the
 /// checkpoint and are not known here.
-bool cause_unknown(Subcommand subcommand, const WrittenOptions& written, const OptionSpec& spec) {
-  const bool open = subcommand == Subcommand::evaluate ? spec.cause == "dataset"
+bool cause_unknown(Subcommand subcommand, const WrittenOptions& written, const std::string& cause) {
+  const bool open = subcommand == Subcommand::evaluate ? cause == "dataset"
                                                        : source_of(written, "resume") != Source::standard;
-  return open && source_of(written, spec.cause) == Source::standard;
+  return open && source_of(written, cause) == Source::standard;
 }
 
 void drop_meaningless(Subcommand subcommand, const RunOptions& options, WrittenOptions& written) {
   for (const OptionSpec& spec : option_table()) {
     const Source own = source_of(written, spec.name);
-    if (own == Source::standard || !spec.why_not || cause_unknown(subcommand, written, spec)) continue;
-    const std::string reason = spec.why_not(options);
-    if (reason.empty()) continue;
-    if (own >= Source::file && own >= source_of(written, spec.cause)) {
-      fail(ExitCode::usage, "{} has no meaning beside {} ({}), leave one of them out or change it",
-           called(written, spec.name),
-           fmt::format("--{} {}", spec.cause, find_option(spec.cause)->get(options)), reason);
+    if (own == Source::standard) continue;
+    for (const Objection& objection : spec.objections) {
+      const std::string& cause = objection.cause;
+      if (cause_unknown(subcommand, written, cause)) continue;
+      const std::string reason = objection.why_not(options);
+      if (reason.empty()) continue;
+      if (own >= Source::file && own >= source_of(written, cause)) {
+        fail(ExitCode::usage, "{} has no meaning beside {} ({}), leave one of them out or change it",
+             called(written, spec.name), fmt::format("--{} {}", cause, find_option(cause)->get(options)),
+             reason);
+      }
+      written.erase(spec.name);
+      break;
     }
-    written.erase(spec.name);
   }
 }
 
@@ -139,6 +144,12 @@ void refuse_impossible(Subcommand subcommand, const RunOptions& o, const Written
          "--data-dir is missing (--dataset {} is read from files), give the directory that holds them; "
          "datasets/README.md says "
          "how to get them",
+         to_string(o.dataset.kind));
+  }
+  if (training && o.model.linear() && holds_texts(o.dataset.kind)) {
+    fail(ExitCode::usage,
+         "--model linear cannot read texts (it weighs pixels, and --dataset {} holds texts), choose another "
+         "model or a data set of images",
          to_string(o.dataset.kind));
   }
   if (subcommand == Subcommand::train && o.model.reads_texts() && !holds_texts(o.dataset.kind)) {

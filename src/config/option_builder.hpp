@@ -106,10 +106,9 @@ class Table {
 /// The reason where `has_meaning` does not hold.
 template <typename Condition>
 void only(OptionSpec& spec, const std::string& cause, Condition has_meaning, const std::string& reason) {
-  spec.cause = cause;
-  spec.why_not = [has_meaning, reason](const RunOptions& o) {
-    return has_meaning(o) ? std::string() : reason;
-  };
+  spec.objections.push_back({cause, [has_meaning, reason](const RunOptions& o) {
+                               return has_meaning(o) ? std::string() : reason;
+                             }});
 }
 
 // A member's name cannot stand in parentheses.

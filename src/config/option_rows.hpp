@@ -18,5 +18,7 @@ void add_objective(Table& t);
 void add_simulation(Table& t);
 void add_comparison(Table& t);
 void add_run(Table& t);
+/// To the rows above: those that a linear model has no use for.
+void object_beside_linear(Table& t);
 
 }  // namespace cos2p::config

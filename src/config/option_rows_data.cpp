@@ -50,6 +50,12 @@ void add_partition(Table& t) {
               "classes that a client holds"),
       "partition", [](const RunOptions& o) { return o.partition.kind == PartitionKind::shards; },
       "only the partition 'shards' deals out classes");
+  only(
+      t.real("size-exponent", AT(partition.size_exponent), 0, true, 100,
+             "clients' sizes follow a power law: a share of them that falls as x^-X is larger than x; the "
+             "smaller, the more unequal; 0 = a class is divided evenly"),
+      "partition", [](const RunOptions& o) { return o.partition.kind == PartitionKind::shards; },
+      "only the partition 'shards' deals out classes");
   t.whole("minimum-size", AT(partition.minimum_size), 0, kMany, "samples that every client gets at least");
   t.seed("partition-seed", AT(partition.seed), "seed of the partition").default_text = "that of --seed";
 }

@@ -58,11 +58,11 @@ void set_image(RunOptions& o, const Values& values) {
 void add_model(Table& t) {
   t.group("Model", kTrain | kPlan);
   OptionSpec& model =
-      t.text("model", AT(model_name), "micro|tiny|small|base|bert-base",
+      t.text("model", AT(model_name), "micro|tiny|small|base|bert-base|linear",
              "dim 64, 192, 384 or 768 with 6, 6, 12 or 12 blocks; bert-base: base for texts of up to "
-             "512 word pieces out of 30,522");
+             "512 word pieces out of 30,522; linear: no Transformer but logistic regression on the pixels");
   model.set = [](RunOptions& o, const Values& v) {
-    static const Values kNames{"micro", "tiny", "small", "base", "bert-base"};
+    static const Values kNames{"micro", "tiny", "small", "base", "bert-base", "linear"};
     if (std::find(kNames.begin(), kNames.end(), v.back()) == kNames.end()) {
       throw BadValue{list_choices(kNames) + did_you_mean(v.back(), kNames)};
     }
@@ -106,6 +106,33 @@ void add_model(Table& t) {
     return toml_string(fmt::format("{}x{}x{}", o.model.image_height, o.model.image_width, o.model.channels));
   };
   t.whole("classes", AT(model.classes), 2, 1 << 20, "classes to tell apart");
+}
+
+void object_beside_linear(Table& t) {
+  const auto object = [&t](const std::string& name, auto has_meaning, const std::string& reason) {
+    const auto found = std::find_if(t.specs.begin(), t.specs.end(),
+                                    [&](const OptionSpec& spec) { return spec.name == name; });
+    COS2P_ASSERT(found != t.specs.end());
+    only(*found, "model", has_meaning, reason);
+  };
+  const auto has_blocks = [](const RunOptions& o) { return !o.model.linear(); };
+  for (const char* name : {"dim", "blocks", "heads", "feed-forward", "patch", "exits", "balance",
+                           "rolling-windows", "frozen-blocks"})
+    object(name, has_blocks, "a linear model has no blocks");
+  for (const char* name : {"width-rule", "reselect-every", "scale-kept-units", "mask-steps"})
+    object(name, has_blocks, "a linear model has no units to choose among");
+  for (const char* name : {"exit-loss", "distillation", "distillation-weight", "distillation-temperature",
+                           "distillation-start", "distillation-ramp"})
+    object(name, has_blocks, "a linear model has one exit");
+  object(
+      "method",
+      [](const RunOptions& o) {
+        return !o.model.linear() || o.local.objective.distillation == DistillationKind::none;
+      },
+      "its exits teach each other, and a linear model has one");
+  object(
+      "device", [](const RunOptions& o) { return !o.model.linear() || o.device.rfind("cuda", 0) != 0; },
+      "the CPU trains a linear model");
 }
 
 }  // namespace cos2p::config

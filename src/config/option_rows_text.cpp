@@ -35,11 +35,12 @@ void add_texts(Table& t) {
   only(vocabulary, "dataset", texts, none);
   OptionSpec& size = t.whole("vocabulary-size", AT(text.vocabulary_size), 6, kLargestVocabulary,
                              "word pieces to make, at most");
-  size.cause = "dataset";
-  size.why_not = [texts, none](const RunOptions& o) -> std::string {
-    if (!texts(o)) return none;
-    return o.text.vocabulary.empty() ? "" : "--vocabulary names a file that has a size of its own";
-  };
+  size.objections.push_back({"dataset", [texts, none](const RunOptions& o) -> std::string {
+                               if (!texts(o)) return none;
+                               return o.text.vocabulary.empty()
+                                          ? ""
+                                          : "--vocabulary names a file that has a size of its own";
+                             }});
   only(t.flag("cased", AT(text.cased), "keep upper case and accents; a vocabulary must be made for it"),
        "dataset", texts, none);
   t.group("Model", kPlan);

@@ -1,5 +1,6 @@
 #include "option_table.hpp"
 
+#include <algorithm>
 #include <cctype>
 
 #include "option_rows.hpp"
@@ -22,6 +23,7 @@ std::vector<OptionSpec> make_table() {
   add_simulation(table);
   add_comparison(table);
   add_run(table);
+  object_beside_linear(table);
   const RunOptions defaults;
   for (OptionSpec& spec : table.specs) {
     if (!spec.default_text.empty() || spec.positional) continue;
@@ -34,6 +36,11 @@ std::vector<OptionSpec> make_table() {
 }
 
 }  // namespace
+
+bool OptionSpec::has_meaning(const RunOptions& options) const {
+  return std::all_of(objections.begin(), objections.end(),
+                     [&](const Objection& objection) { return objection.why_not(options).empty(); });
+}
 
 std::string OptionSpec::environment_name() const {
   std::string text = "COS2P_" + name;

@@ -23,6 +23,12 @@ inline unsigned bit(Subcommand subcommand) {
   return 1U << static_cast<unsigned>(subcommand);
 }
 
+/// Why an option may have no meaning beside another.
+struct Objection {
+  std::string cause;                                      ///< the option to blame
+  std::function<std::string(const RunOptions&)> why_not;  ///< "" where there is a meaning
+};
+
 /// One option: the single place that says how it is called, read, written, explained and when it has a
 /// meaning. Command line, configuration file, environment, help and the record of a run are all made from
 /// this.
@@ -42,9 +48,8 @@ struct OptionSpec {
   /// The present value as TOML; empty for what is recorded in another way.
   std::function<std::string(const RunOptions&)> get;
 
-  /// Why the option has no meaning beside the others ("" = it has one), and the option to blame.
-  std::function<std::string(const RunOptions&)> why_not;
-  std::string cause;
+  std::vector<Objection> objections;
+  bool has_meaning(const RunOptions& options) const;
   /// Values of this option are dropped where that one comes from a stronger source (--model beside dim = 64
   /// in a file).
   std::string yields_to;

@@ -70,6 +70,15 @@ void BatchMaker::fill(Span<const std::int64_t> indices, Rng* rng, Span<float> ou
 void BatchMaker::fill_image(Span<const std::uint8_t> image, int shift_x, int shift_y, bool mirrored,
                             float* out) const {
   const int height = images_.height, width = images_.width, channels = images_.channels;
+  if (shift_x == 0 && shift_y == 0 && !mirrored) {
+    // As it is: no pixel has to be asked where it lies.
+    const auto step = static_cast<std::size_t>(channels);
+    for (std::size_t c = 0; c < step; ++c) {
+      const float* values = values_.data() + 256 * c;
+      for (std::size_t i = c; i < image.size(); i += step) *out++ = values[image[i]];
+    }
+    return;
+  }
   for (int c = 0; c < channels; ++c) {
     const float* values = values_.data() + std::ptrdiff_t{256} * c;
     for (int y = 0; y < height; ++y) {

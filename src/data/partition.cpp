@@ -12,9 +12,16 @@
 namespace cos2p {
 namespace {
 
-enum Purpose : std::uint64_t { iid_stream = 0x61, dirichlet_stream = 0x62, shard_stream = 0x63 };
+enum Purpose : std::uint64_t {
+  iid_stream = 0x61,
+  dirichlet_stream = 0x62,
+  shard_stream = 0x63,
+  size_stream = 0x64
+};
 constexpr int most_draws = 50;  // of a whole Dirichlet partition, until every client has its minimum
 constexpr double largest_alpha = 1e9;
+constexpr double smallest_exponent = 0.1,
+                 largest_exponent = 100;  // below, weights leave the range of a double
 
 using Indices = std::vector<std::int64_t>;
 
@@ -164,6 +171,41 @@ std::vector<std::vector<std::size_t>> deal_classes(std::vector<std::size_t> plac
   return holders;
 }
 
+/// Of each client, P(w > x) = x^-exponent for x >= 1.
+std::vector<double> draw_weights(std::size_t clients, const PartitionOptions& options) {
+  Rng rng(options.seed, {size_stream});
+  std::vector<double> weights(clients);
+  for (double& weight : weights) weight = std::pow(1 - rng.uniform(), -1 / options.size_exponent);
+  return weights;
+}
+
+/// Where not each of a class's holders can have `least` of its samples.
+void refuse_too_small(std::size_t samples, std::size_t holders, std::size_t least,
+                      const PartitionOptions& options) {
+  if (samples >= holders * least) return;
+  fail(ExitCode::usage,
+       "the shards are too small (a class of {} samples has {} holders who need {} each: --minimum-size {}, "
+       "--classes-per-client {}), take fewer clients or a smaller --minimum-size",
+       samples, holders, least, options.minimum_size, options.classes_per_client);
+}
+
+/// Divides a class among its holders: `least` samples each, and the rest in proportion to their weights.
+void deal_members(const Indices& members, const std::vector<std::size_t>& holders,
+                  const std::vector<double>& weights, std::size_t least, Partition& partition) {
+  double total = 0, sum = 0;
+  for (const std::size_t c : holders) total += weights[c];
+  const auto rest = static_cast<double>(members.size() - holders.size() * least);
+  std::size_t begin = 0;
+  for (std::size_t h = 0; h < holders.size(); ++h) {
+    sum += weights[holders[h]];
+    const bool last = h + 1 == holders.size();
+    const auto wanted = (h + 1) * least + static_cast<std::size_t>(std::llround(rest * (sum / total)));
+    const std::size_t end = last ? members.size() : std::min(wanted, members.size());
+    Indices& to = partition[holders[h]];
+    for (; begin < end; ++begin) to.push_back(members[begin]);
+  }
+}
+
 Partition make_shards(std::vector<Indices> classes, std::size_t clients, const PartitionOptions& options) {
   const auto present = static_cast<std::size_t>(
       std::count_if(classes.begin(), classes.end(), [](const Indices& members) { return !members.empty(); }));
@@ -179,11 +221,28 @@ Partition make_shards(std::vector<Indices> classes, std::size_t clients, const P
          "least {} classes per client",
          clients, each, present, clients * each, (present + clients - 1) / clients);
   }
+  if (options.size_exponent != 0 &&
+      !(options.size_exponent >= smallest_exponent && options.size_exponent <= largest_exponent)) {
+    fail(ExitCode::usage,
+         "--size-exponent {} is not possible (0, or {} to {}), give 1.5 for very unequal clients or 0 for "
+         "equal "
+         "ones",
+         options.size_exponent, smallest_exponent, largest_exponent);
+  }
   Rng rng(options.seed, {shard_stream});
   const auto holders = deal_classes(holders_per_class(classes, clients, clients * each), clients, each, rng);
   Partition partition(clients);
+  const bool unequal = options.size_exponent > 0;
+  const std::vector<double> weights = unequal ? draw_weights(clients, options) : std::vector<double>{};
+  const std::size_t least =
+      std::max<std::size_t>(1, (static_cast<std::size_t>(options.minimum_size) + each - 1) / each);
   for (std::size_t k = 0; k < classes.size(); ++k) {
     rng.shuffle(classes[k]);
+    if (unequal) {
+      refuse_too_small(classes[k].size(), holders[k].size(), least, options);
+      deal_members(classes[k], holders[k], weights, least, partition);
+      continue;
+    }
     for (std::size_t h = 0; h < holders[k].size(); ++h) {
       append_slice(classes[k], h, holders[k].size(), partition[holders[k][h]]);
     }

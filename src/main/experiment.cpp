@@ -24,7 +24,7 @@ ModelOptions complete_model(const RunOptions& options, int height, int width, in
   model.image_width = width;
   model.channels = channels;
   model.classes = classes;
-  if (!options.patch_given) {
+  if (!options.patch_given && !model.linear()) {
     // The finest patches that keep attention cheap: at most 64 of them, or 16x16 where pictures are large.
     constexpr int kMostPatches = 64;
     model.patch = 16;
@@ -49,6 +49,8 @@ std::string describe_input(const ModelOptions& model) {
   if (model.reads_texts()) {
     return fmt::format("texts of up to {} word pieces out of {}", model.max_length, model.vocabulary);
   }
+  if (model.linear())
+    return fmt::format("images of {}x{}x{}", model.image_height, model.image_width, model.channels);
   return fmt::format("images of {}x{}x{} in patches of {} ({} tokens)", model.image_height, model.image_width,
                      model.channels, model.patch, model.tokens());
 }
@@ -211,8 +213,8 @@ void check_resumable(const Checkpoint& checkpoint, const Experiment& e, const st
          path, what, there, here);
   };
   const auto shape = [](const ModelOptions& m) {
-    return fmt::format("{}, dim {} blocks {} heads {} feed-forward {} classes {} exits {}", describe_input(m),
-                       m.dim, m.blocks, m.heads, m.feed_forward, m.classes, m.exits.size());
+    return fmt::format("{}, {}, {} classes, {} exits", describe_input(m), describe_shape(m), m.classes,
+                       m.exits.size());
   };
   if (!(checkpoint.model == e.model)) refuse("model", shape(checkpoint.model), shape(e.model));
   if (checkpoint.identity.dataset != e.train->set().name)

@@ -90,8 +90,7 @@ void print_start_block(const MpiRuntime& mpi, const RmaServerFabric& fabric, con
   fmt::print("  data       {}: {} training and {} test samples, {} classes{}{}\n", train.name, train.size(),
              e.test->size(), train.classes, train.files.empty() ? "" : ", from ",
              train.files.empty() ? "" : train.files.front());
-  fmt::print("  model      {} parameters: dim {}, {} blocks, {} heads, feed-forward {}; {}\n",
-             e.table->parameters(), e.model.dim, e.model.blocks, e.model.heads, e.model.feed_forward,
+  fmt::print("  model      {} parameters: {}; {}\n", e.table->parameters(), describe_shape(e.model),
              describe_input(e.model));
   fmt::print("  policy     {}, {} rounds, seed {}; output {}\n\n", to_string(e.options.policy.kind),
              e.options.rounds, e.options.seed, e.options.output);

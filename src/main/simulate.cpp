@@ -6,6 +6,7 @@
 #include "commands.hpp"
 #include "cos2p/server/server_loop.hpp"
 #include "cos2p/support/blas.hpp"
+#include "cos2p/support/clock.hpp"
 #include "cos2p/support/error.hpp"
 #include "cos2p/support/logging.hpp"
 #include "device_times.hpp"
@@ -17,7 +18,30 @@
 
 namespace cos2p {
 
+namespace {
+
+/// "12.3 ms"
+std::string duration(double seconds) {
+  if (seconds < 1e-3) return fmt::format("{:.1f} us", seconds * 1e6);
+  return seconds < 1 ? fmt::format("{:.2f} ms", seconds * 1e3) : fmt::format("{:.2f} s", seconds);
+}
+
+/// What the rounds of this run took on this machine, and a round and an optimizer step of them.
+void print_real_time(double prepared_s, double loop_s, Span<const RoundRow> rounds,
+                     Span<const ClientRow> clients) {
+  if (rounds.empty() || clients.empty()) return;
+  std::int64_t steps = 0;
+  for (const ClientRow& row : clients) steps += row.report.steps;
+  fmt::print(
+      "{} rounds, {} steps in {:.4f} s of real time, after {:.2f} s to begin: {} per round, {} per step\n",
+      rounds.size(), steps, loop_s, prepared_s, duration(loop_s / static_cast<double>(rounds.size())),
+      duration(loop_s / static_cast<double>(steps)));
+}
+
+}  // namespace
+
 int run_simulate(const CommandLine& given) {
+  const double begun_s = monotonic_seconds();
   CommandLine command = given;
   std::optional<Checkpoint> resumed;
   if (!given.options.resume.empty()) {
@@ -72,8 +96,12 @@ int run_simulate(const CommandLine& given) {
   };
   std::string path;
   std::vector<EvaluationRow> evaluation;
-  std::size_t clients_logged = core.history().clients.size();
+  const std::size_t rounds_before = core.history().rounds.size();
+  const std::size_t clients_before = core.history().clients.size();
+  std::size_t clients_logged = clients_before;
+  double saving_s = 0;
   const auto save = [&](bool evaluate, bool write) {
+    const ScopedTimer timer(saving_s);
     Checkpoint snapshot = core.snapshot(fleet.now_s());
     if (write) fleet.save(snapshot);
     if (evaluate) {
@@ -84,6 +112,7 @@ int run_simulate(const CommandLine& given) {
     }
     if (write) path = try_write_checkpoint(options.output, snapshot);
   };
+  const double loop_begun_s = monotonic_seconds();
   while (!core.finished() && !stop_requested() && fleet.step()) {
     if (!closed) continue;
     closed = false;
@@ -94,7 +123,13 @@ int run_simulate(const CommandLine& given) {
     if (due(options.evaluate_every) || due(options.checkpoint_every))
       save(due(options.evaluate_every), due(options.checkpoint_every));
   }
+  const double loop_s = monotonic_seconds() - loop_begun_s - saving_s;
   save(true, true);
+  const auto since = [](const auto& rows, std::size_t before) {
+    return Span(rows.data() + before, rows.size() - before);
+  };
+  print_real_time(loop_begun_s - begun_s, loop_s, since(core.history().rounds, rounds_before),
+                  since(core.history().clients, clients_before));
   print_result(evaluation, path);
   return static_cast<int>(ExitCode::ok);
 }

@@ -244,7 +244,6 @@ bool SimulatedFleet::computed(int c) {
     report.transfer_s = flight.times.transfer_s;
     report.waiting_s = flight.times.waiting_s;
     report.bytes_pulled = times_.pull_bytes(ClientId(c), flight.index);
-    report.peak_resident = 0;  // all clients share this process
     return true;
   }
   client.start_s = flight.start_s;

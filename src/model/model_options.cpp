@@ -21,10 +21,12 @@ constexpr Preset kPresets[] = {{"micro", 64, 6, 4, 128},
                                {"tiny", 192, 6, 3, 768},
                                {"small", 384, 12, 6, 1536},
                                {"base", 768, 12, 12, 3072},
-                               {"bert-base", 768, 12, 12, 3072, 30522, 512}};
+                               {"bert-base", 768, 12, 12, 3072, 30522, 512},
+                               {"linear", 0, 1, 0, 0}};
 
 constexpr int kLargest = 1 << 15;  // of any one size; keeps every product of up to four sizes inside 64 bits
-constexpr int kLargestVocabulary = 1 << 20;  // only dim multiplies it
+constexpr std::int64_t kMostValues = 1 << 30;  // of an image that a linear model reads
+constexpr int kLargestVocabulary = 1 << 20;    // only dim multiplies it
 
 void require_size(int value, const char* option, int least = 1, int most = kLargest) {
   if (value < least || value > most) {
@@ -51,6 +53,25 @@ bool ModelOptions::operator==(const ModelOptions& o) const {
 }
 
 void ModelOptions::validate() {
+  require_size(classes, "number of classes");
+  if (linear() && reads_texts()) {
+    fail(ExitCode::usage,
+         "--model linear cannot read texts (it weighs pixels), choose another model or a data set of images");
+  }
+  if (linear()) {
+    require_size(image_height, "image height");
+    require_size(image_width, "image width");
+    require_size(channels, "image channels");
+    if (image_values() > kMostValues) {
+      fail(ExitCode::usage,
+           "images of {} values are too large for --model linear (at most {}), choose another",
+           image_values(), kMostValues);
+    }
+    patch = max_length = heads = feed_forward = 0;
+    blocks = 1;
+    exits = {0};
+    return;
+  }
   if (reads_texts()) {
     require_size(vocabulary, "the vocabulary's size", 1, kLargestVocabulary);
     require_size(max_length, "--max-length", 2);
@@ -68,7 +89,6 @@ void ModelOptions::validate() {
   require_size(blocks, "--blocks");
   require_size(heads, "--heads");
   require_size(feed_forward, "--feed-forward");
-  require_size(classes, "number of classes");
   require_divides(heads, dim, "--heads", "--dim");
   if (exits.empty()) {
     exits.resize(static_cast<std::size_t>(blocks));
@@ -102,6 +122,12 @@ ModelOptions model_preset(const std::string& name) {
   }
   fail(ExitCode::usage, "--model '{}' is unknown (known: {}), choose one of them", name,
        fmt::join(names, ", "));
+}
+
+std::string describe_shape(const ModelOptions& m) {
+  if (m.linear()) return fmt::format("linear, {} values to {} classes", m.image_values(), m.classes);
+  return fmt::format("dim {}, {} blocks, {} heads, feed-forward {}", m.dim, m.blocks, m.heads,
+                     m.feed_forward);
 }
 
 }  // namespace cos2p

@@ -82,6 +82,15 @@ SegmentTable::SegmentTable(const ModelOptions& options) : options_(options) {
   const std::int64_t V = options.vocabulary;
   const std::int64_t T = options.tokens(), K = options.classes;
   const auto next = [this] { return static_cast<int>(segments_.size()); };
+  if (options.linear()) {
+    segments_.push_back(SegmentBuilder(0, SegmentKind::exit_head, 0, "linear", 0)
+                            .shared("weight", {K, options.image_values()}, {"class", "value"})
+                            .shared("bias", {K}, {"class"})
+                            .take());
+    attention_of_block_ = feed_forward_of_block_ = {-1};
+    exit_of_block_ = {0};
+    return;
+  }
   SegmentBuilder embedding(next(), SegmentKind::embedding, -1, "embedding", 0);
   if (options.reads_texts()) {
     embedding.shared("token", {V, D}, {"piece", "dim"}).shared("position", {T, D}, {"token", "dim"}).norm(D);

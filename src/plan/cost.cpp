@@ -210,7 +210,7 @@ MemoryEstimate peak_memory(const std::vector<PartCost>& parts, std::int64_t batc
 /// Of a batch of images, or of texts of the greatest length: ids of word pieces have four bytes, as a float
 /// has.
 std::int64_t batch_floats(const ModelOptions& m, std::int64_t batch) {
-  return batch * (m.reads_texts() ? m.max_length : std::int64_t{m.channels} * m.image_height * m.image_width);
+  return batch * (m.reads_texts() ? m.max_length : m.image_values());
 }
 
 /// Of one batch of a mask phase: frozen weights, no optimizer, gates on the units of every kept block.
@@ -236,6 +236,21 @@ MaskCost mask_cost(const SegmentTable& table, const Assignment& candidates, cons
     saved -= part->saved + part->gated;
   }
   cost.memory = (weights + largest) * kFloat;
+  return cost;
+}
+
+/// Its step is one pass over arrays that exist all the time (LinearTraining).
+PlanCost linear_cost(const SegmentTable& table, const TrainingShape& training) {
+  const ModelOptions& m = table.options();
+  const std::int64_t parameters = table.parameters(), batch = training.batch_size;
+  PlanCost cost;
+  cost.parameters = cost.trained_parameters = parameters;
+  cost.forward_flops = product_flops(batch, m.image_values(), m.classes);
+  cost.step_flops = 2 * cost.forward_flops;  // images need no gradient
+  cost.memory.weights = cost.memory.gradients = parameters * kFloat;
+  cost.memory.optimizer = optimizer_floats(training, parameters) * kFloat;
+  cost.memory.activations = (batch_floats(m, batch) + batch * m.classes) * kFloat;
+  cost.pull_bytes = cost.push_bytes = parameters * kFloat;
   return cost;
 }
 
@@ -268,6 +283,7 @@ MaskPhase plan_mask_phase(const SegmentTable& table, const Assignment& assignmen
 PlanCost estimate_cost(const SegmentTable& table, const Assignment& assignment,
                        const TrainingShape& training) {
   check_assignment(table, assignment);
+  if (table.options().linear()) return linear_cost(table, training);
   const std::vector<PartCost> parts = parts_of(table, assignment, training);
   PlanCost cost;
   for (const PartCost& part : parts) {

@@ -101,7 +101,8 @@ class Coverage {
                                                     : "a smaller --min-trainers or --submodel fit");
   }
   // A client with the narrowest model of full depth, nothing frozen, would be one more.
-  const Assignment narrowest{table.options().blocks, 0, 1, 1};
+  const ModelOptions& m = table.options();
+  const Assignment narrowest{m.blocks, 0, std::min(1, m.heads), std::min(1, m.feed_forward)};
   const auto needed = static_cast<double>(estimate_cost(table, narrowest, training).memory.total());
   std::int64_t most = 0;
   for (const ClientBudget& budget : plan.budgets) most = std::max(most, budget.memory);

@@ -56,8 +56,8 @@ class Ladder {
     if (balance_ != BalanceKind::deep)
       a.kept_blocks = depth(std::min(most_blocks_, rounded(share * m.blocks)));
     if (balance_ != BalanceKind::wide) {
-      a.heads = std::max(1, rounded(share * m.heads));
-      a.neurons = std::max(1, rounded(share * m.feed_forward));
+      a.heads = std::min(m.heads, std::max(1, rounded(share * m.heads)));
+      a.neurons = std::min(m.feed_forward, std::max(1, rounded(share * m.feed_forward)));
     }
     return a;
   }

@@ -85,6 +85,10 @@ std::string coverage_line(const SegmentTable& table, const FleetPlan& plan) {
   return text + "\n";
 }
 
+std::string of_all(int kept, int total) {
+  return total == 0 ? "-" : fmt::format("{}/{}", kept, total);
+}
+
 }  // namespace
 
 std::string fleet_table(const SegmentTable& table, const FleetPlan& plan) {
@@ -97,7 +101,7 @@ std::string fleet_table(const SegmentTable& table, const FleetPlan& plan) {
     rows.push_back({fmt::format("{}", c), plan.budgets[c].text, bytes(plan.budgets[c].memory),
                     fmt::format("{}/{}", a.kept_blocks, m.blocks),
                     fmt::format("{}{}", a.frozen_blocks, a.rolling != 0 ? " in turn" : ""),
-                    fmt::format("{}/{}", a.heads, m.heads), fmt::format("{}/{}", a.neurons, m.feed_forward),
+                    of_all(a.heads, m.heads), of_all(a.neurons, m.feed_forward),
                     fmt::format("{}", cost.parameters), fmt::format("{}", cost.trained_parameters),
                     bytes(cost.memory.total()), fmt::format("{:.2f}", cost.step_flops * 1e-9),
                     fmt::format("{:.3f}", step_seconds(plan, c)), bytes(cost.pull_bytes),

@@ -12,12 +12,43 @@
 
 namespace cos2p {
 
+namespace {
+
+/// The full model, of either kind, as the evaluation needs it.
+class FullModel {
+ public:
+  FullModel(const SegmentTable& table, torch::Device device) : table_(table) {
+    const ModelOptions& options = table.options();
+    if (options.linear()) {
+      linear_ = torch::zeros({table.parameters()}, torch::TensorOptions().device(device));
+    } else {
+      vit_ = std::make_unique<Vit>(table, VitShape::full(options), device);
+    }
+  }
+  torch::Tensor flat(SegmentId id) const { return vit_ ? vit_->flat(id) : linear_; }
+  std::vector<int> exit_blocks() const { return vit_ ? vit_->exit_blocks() : std::vector<int>{0}; }
+  /// As Vit::forward().
+  std::vector<torch::Tensor> logits(const torch::Tensor& input) const {
+    if (vit_) return vit_->forward(input, false);
+    const std::int64_t values = table_.options().image_values(), classes = table_.options().classes;
+    const torch::Tensor weight = linear_.narrow(0, 0, classes * values).view({classes, values});
+    return {at::linear(input.flatten(1), weight, linear_.narrow(0, classes * values, classes))};
+  }
+
+ private:
+  const SegmentTable& table_;
+  std::unique_ptr<Vit> vit_;
+  torch::Tensor linear_;  // weight (K, P), bias (K); undefined beside a Vit
+};
+
+}  // namespace
+
 struct Evaluator::State {
   const SegmentTable& table;
   const Samples& samples;
   torch::Device device;
   std::int64_t batch_size;
-  std::unique_ptr<Vit>
+  std::unique_ptr<FullModel>
       model;  ///< made at the first evaluation: a server that never evaluates needs no second copy
 };
 
@@ -34,13 +65,13 @@ std::string Evaluator::device_name() const {
 std::vector<ExitResult> Evaluator::evaluate(const std::vector<std::vector<float>>& values) {
   const torch::NoGradGuard no_grad;
   State& s = *state_;
-  if (!s.model) s.model = std::make_unique<Vit>(s.table, VitShape::full(s.table.options()), s.device);
-  for (SegmentId id : s.model->segments()) {
-    const auto& segment = values.at(static_cast<std::size_t>(id.value()));
-    s.model->flat(id).copy_(
+  if (!s.model) s.model = std::make_unique<FullModel>(s.table, s.device);
+  for (const Segment& each : s.table) {
+    const auto& segment = values.at(static_cast<std::size_t>(each.id.value()));
+    s.model->flat(each.id).copy_(
         torch::from_blob(const_cast<float*>(segment.data()), {narrow<std::int64_t>(segment.size())}));
   }
-  const std::vector<int>& exits = s.model->exit_blocks();
+  const std::vector<int> exits = s.model->exit_blocks();
   std::vector<double> loss(exits.size(), 0);
   std::vector<std::int64_t> correct(exits.size(), 0);
   const std::int64_t classes = s.table.options().classes;
@@ -53,7 +84,7 @@ std::vector<ExitResult> Evaluator::evaluate(const std::vector<std::vector<float>
     indices.resize(static_cast<std::size_t>(count));
     std::iota(indices.begin(), indices.end(), begin);
     const BatchTensors batch = batch_tensors(s.samples, indices, nullptr, s.device);
-    const std::vector<torch::Tensor> logits = s.model->forward(batch.input, false);
+    const std::vector<torch::Tensor> logits = s.model->logits(batch.input);
     for (std::size_t i = 0; i < exits.size(); ++i) {
       loss[i] += torch::nn::functional::cross_entropy(
                      logits[i], batch.labels,

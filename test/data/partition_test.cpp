@@ -1,4 +1,7 @@
 #include <algorithm>
+#include <cmath>
+#include <functional>
+#include <limits>
 #include <numeric>
 #include <set>
 
@@ -137,6 +140,49 @@ BOOST_AUTO_TEST_CASE(shards_of_unequal_classes_are_about_equal) {
   for (const auto& indices : partition) BOOST_TEST(indices.size() == 300U);
 }
 
+BOOST_AUTO_TEST_CASE(shards_of_power_law_sizes_keep_classes_and_minimum) {
+  for (std::uint64_t seed = 0; seed < 60; ++seed) {
+    Rng rng(seed, {8});
+    const int classes = 3 + static_cast<int>(rng.below(10)),
+              clients = classes + static_cast<int>(rng.below(60));
+    const auto labels = random_labels(6000, classes, seed);
+    PartitionOptions options = options_of(PartitionKind::shards, seed);
+    options.classes_per_client = 1 + static_cast<int>(rng.below(3));
+    options.size_exponent = 0.1 + 3 * rng.uniform() * rng.uniform();
+    options.minimum_size = static_cast<std::int64_t>(rng.below(12));
+    const Partition partition = make_partition(labels, classes, clients, options);
+    check_partition(partition, 6000, clients, options.minimum_size);
+    for (const auto& indices : partition) {
+      BOOST_TEST(classes_of(indices, labels).size() == static_cast<std::size_t>(options.classes_per_client));
+    }
+    BOOST_TEST((partition == make_partition(labels, classes, clients, options)));
+    options.seed += 1000;
+    BOOST_TEST((partition != make_partition(labels, classes, clients, options)));
+  }
+}
+
+BOOST_AUTO_TEST_CASE(sizes_fall_with_the_exponent) {
+  const auto labels = random_labels(60000, 10, 1);
+  PartitionOptions options = options_of(PartitionKind::shards, 1);
+  const auto sizes = [&](double exponent) {
+    options.size_exponent = exponent;
+    std::vector<double> result;
+    for (const auto& indices : make_partition(labels, 10, 1000, options))
+      result.push_back(static_cast<double>(indices.size()));
+    std::sort(result.begin(), result.end(), std::greater<>());
+    return result;
+  };
+  // Of a Pareto law with exponent a, the r-th largest of n is about (n / r)^(1/a) times the smallest.
+  const double shift = 10;  // the minimum that all have
+  for (const double exponent : {1.0, 1.5, 3.0}) {
+    const std::vector<double> s = sizes(exponent);
+    const double slope = std::log((s[19] - shift) / (s[319] - shift)) / std::log(320.0 / 20.0);
+    BOOST_TEST(slope == 1 / exponent, boost::test_tools::tolerance(0.25));
+  }
+  BOOST_TEST(sizes(1)[0] > 2 * sizes(3)[0]);
+  BOOST_TEST(sizes(100)[0] < 1.2 * sizes(100)[999]);
+}
+
 BOOST_AUTO_TEST_CASE(partitions_that_cannot_be_are_refused_with_the_figures) {
   const auto labels = random_labels(100, 10, 9);
   const auto make = [&](int clients, const PartitionOptions& options) {
@@ -162,6 +208,13 @@ BOOST_AUTO_TEST_CASE(partitions_that_cannot_be_are_refused_with_the_figures) {
               [&] { make(4, options); });
   options.classes_per_client = 1;
   check_error(ExitCode::usage, {"shards are too small", "minimum is 10", "--minimum-size"},
+              [&] { make(10, options); });
+  for (const double exponent : {0.01, -1.0, 101.0, std::numeric_limits<double>::quiet_NaN()}) {
+    options.size_exponent = exponent;
+    check_error(ExitCode::usage, {"--size-exponent", "0.1 to 100"}, [&] { make(10, options); });
+  }
+  options.size_exponent = 1;
+  check_error(ExitCode::usage, {"shards are too small", "holders who need 10 each", "--minimum-size 10"},
               [&] { make(10, options); });
   check_error(ExitCode::usage, {"--partition random", "iid, dirichlet, shards"},
               [] { parse_partition_kind("random"); });

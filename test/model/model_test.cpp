@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <boost/test/unit_test.hpp>
 #include <cmath>
 #include <functional>
@@ -154,4 +155,46 @@ BOOST_AUTO_TEST_CASE(initial_values_follow_their_distribution_and_their_key) {
       BOOST_TEST(mean == (tensor.name == "norm.weight" ? 1.0 : tensor.name == "out.weight" ? mean : 0.0));
     }
   }
+}
+
+BOOST_AUTO_TEST_CASE(a_linear_model_is_one_segment) {
+  ModelOptions options = model_preset("linear");
+  options.image_height = 5;
+  options.channels = 3;
+  options.validate();
+  BOOST_TEST(options.linear());
+  BOOST_TEST(options.blocks == 1);
+  BOOST_TEST(options.exits == std::vector<int>{0}, boost::test_tools::per_element());
+  BOOST_TEST(describe_shape(options) == "linear, 420 values to 10 classes");
+  const SegmentTable table(options);
+  BOOST_TEST(table.size() == 1);
+  const Segment& segment = *table.find("linear");
+  BOOST_TEST(segment.id == table.exit_head(0));
+  BOOST_TEST(!table.attention(0).valid());
+  BOOST_TEST(!table.feed_forward(0).valid());
+  BOOST_TEST(segment.units == 0);
+  BOOST_TEST(segment.tensors.at(0).shape == (std::vector<std::int64_t>{10, 420}),
+             boost::test_tools::per_element());
+  BOOST_TEST(segment.tensors.at(1).shape == (std::vector<std::int64_t>{10}),
+             boost::test_tools::per_element());
+  BOOST_TEST(table.parameters() == 4210);
+  const std::vector<float> values = initial_values(segment, 1);
+  BOOST_TEST(std::count(values.begin(), values.begin() + 4200, 0.0F) < 10);
+  BOOST_TEST(std::count(values.begin() + 4200, values.end(), 0.0F) == 10);
+}
+
+BOOST_AUTO_TEST_CASE(a_linear_model_refuses_what_it_cannot_read) {
+  const auto linear = [](auto change) {
+    return [change] {
+      ModelOptions options = model_preset("linear");
+      change(options);
+      options.validate();
+    };
+  };
+  expect_error(ExitCode::usage, {"--model linear cannot read texts"},
+               linear([](ModelOptions& o) { o.vocabulary = 100; }));
+  expect_error(ExitCode::usage, {"image width is 0"}, linear([](ModelOptions& o) { o.image_width = 0; }));
+  expect_error(ExitCode::usage, {"number of classes is 0"}, linear([](ModelOptions& o) { o.classes = 0; }));
+  expect_error(ExitCode::usage, {"too large for --model linear"},
+               linear([](ModelOptions& o) { o.image_width = o.image_height = o.channels = 30000; }));
 }

@@ -393,6 +393,29 @@ BOOST_AUTO_TEST_CASE(a_client_whose_budget_does_not_hold_the_embedding_trains_la
   for (const Segment& segment : table) BOOST_TEST(trains(table, a, segment) == (segment.block >= 1));
 }
 
+BOOST_AUTO_TEST_CASE(a_linear_model_is_planned_whole_or_not_at_all) {
+  const SegmentTable table = preset_table("linear");
+  const Assignment whole = full_assignment(table.options());
+  const PlanCost cost = estimate_cost(table, whole, {});
+  BOOST_TEST(cost.parameters == 7850);
+  BOOST_TEST(cost.trained_parameters == 7850);
+  BOOST_TEST(cost.pull_bytes == 7850 * 4);
+  BOOST_TEST(cost.push_bytes == 7850 * 4);
+  BOOST_TEST(cost.step_flops == 4.0 * 32 * 784 * 10);
+  BOOST_TEST(cost.memory.total() == 4 * (3 * 7850 + 32 * (784 + 10)));
+  for (const BalanceKind balance : {BalanceKind::deep, BalanceKind::balanced, BalanceKind::wide}) {
+    const FleetPlan plan = plan_fleet(table, {}, {share(table, "1"), share(table, "1MiB")}, 5, {balance, 0});
+    for (const Assignment& assignment : plan.assignments) BOOST_TEST((assignment == whole));
+    BOOST_TEST(plan.least_trainers() == 5);
+    expect_error(ExitCode::usage, {"budget '0.5' is too small"}, [&] {
+      plan_fleet(table, {}, {share(table, "0.5")}, 1, {balance, 0});
+    });
+  }
+  const FleetPlan plan = plan_fleet(table, {}, {share(table, "1")}, 2, {});
+  BOOST_TEST(fleet_table(table, plan).find(" -  ") != std::string::npos);
+  BOOST_TEST(plan_mask_phase(table, whole, {}).batch_size == 0);
+}
+
 BOOST_AUTO_TEST_CASE(reports_hold_every_client_and_segment) {
   const SegmentTable table = preset_table("micro");
   const FleetPlan plan =

@@ -55,6 +55,7 @@ class LocalTrainer {
     std::string device = "auto";
     int local_rank = 0;
     const std::vector<double>* shares = nullptr;  ///< per client: budget_share(); for weight masks
+    bool shares_process = false;  ///< with other clients: then no report has a peak of resident memory
   };
   explicit LocalTrainer(Setup setup);
   ~LocalTrainer();

@@ -16,6 +16,7 @@ struct PartitionOptions {
   PartitionKind kind = PartitionKind::dirichlet;
   double dirichlet_alpha = 0.5;    ///< concentration; small = unlike clients
   int classes_per_client = 2;      ///< shards
+  double size_exponent = 0;        ///< shards: of the power law of the clients' sizes; 0 = divided evenly
   std::int64_t minimum_size = 10;  ///< samples every client gets at least
   std::uint64_t seed = 0;
 };
@@ -29,7 +30,9 @@ using Partition = std::vector<std::vector<std::int64_t>>;
 ///  every client
 ///             has its minimum, then repaired with samples of the largest clients
 ///  shards     every client holds exactly `classes_per_client` classes; a class is divided evenly among its
-///  holders
+///  holders. With `size_exponent` a, each client draws a weight w >= 1 with P(w > x) = x^-a (Pareto); a
+///             holder gets its part of the minimum size from each of its classes, and of the rest of a class
+///             a share in proportion to its weight
 /// Throws Error(usage) where it cannot be done (more clients than samples, minimum size unreachable, ...),
 /// with the figures.
 Partition make_partition(Span<const std::int32_t> labels, int classes, int clients,

@@ -31,8 +31,9 @@ struct TensorSpec {
 struct Segment {
   SegmentId id;
   SegmentKind kind = SegmentKind::embedding;
-  int block = -1;    ///< -1 for the embedding
-  std::string name;  ///< "embedding", "block_03/attention", "block_03/feed_forward", "block_03/exit_head"
+  int block = -1;  ///< -1 for the embedding
+  /// "embedding", "block_03/attention", "block_03/feed_forward", "block_03/exit_head"; "linear"
+  std::string name;
   std::int64_t units = 0;  ///< heads or neurons; 0 where nothing can be pruned
   std::vector<TensorSpec> tensors;
   std::int64_t numel = 0;           ///< floats of the full segment
@@ -53,6 +54,8 @@ struct Segment {
 ///   (H, d, D)*  out.bias (D) feed_forward  norm.weight (D)  norm.bias (D)  fc1.weight (F, D)*  fc1.bias (F)*
 ///   fc2.weight (F, D)*  fc2.bias (D) exit_head     norm.weight (D)  norm.bias (D)  linear.weight (K, D)
 ///   linear.bias (K)
+/// A linear model is one segment, an exit head of block 0:
+///   linear        weight (K, C*H*W)   bias (K)
 /// * per unit. out.weight and fc2.weight are stored transposed (input first) so that a unit's values are one
 /// row.
 class SegmentTable {
