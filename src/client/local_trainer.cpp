@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 
 #include "cos2p/kernels/merge.hpp"
 #include "cos2p/model/device.hpp"
@@ -215,6 +216,8 @@ std::optional<LocalRound> LocalTrainer::State::run_linear(WorkerChannel& channel
     version = channel.read_segment(id, linear->values());
   }
   report.bytes_pulled = channel.stats().bytes_pulled - pulled;
+  std::vector<float> received;
+  if (setup.merge == MergeKind::deltas) received.assign(linear->values().begin(), linear->values().end());
   {
     const ScopedTimer timer(report.compute_s);
     if (!linear->run(task.client, index, notice, keep_going, report)) return std::nullopt;
@@ -222,7 +225,14 @@ std::optional<LocalRound> LocalTrainer::State::run_linear(WorkerChannel& channel
   if (!setup.shares_process) report.peak_resident = narrow<std::int64_t>(peak_resident_bytes());
   report.updates = 1;
   round.updates.push_back(update_of(task, index, id, version, setup.table->parameters()));
-  round.updates.back().values = linear->values();
+  LocalUpdate& update = round.updates.back();
+  update.values = linear->values();
+  if (setup.merge == MergeKind::deltas) {
+    std::transform(update.values.begin(), update.values.end(), received.begin(), received.begin(),
+                   std::minus<>());
+    update.owned = std::move(received);
+    update.values = update.owned;
+  }
   return round;
 }
 

@@ -13,23 +13,23 @@ void add_policy(Table& t) {
       "fedbuff are the rules published under these names");
   OptionSpec& updates = t.whole("min-updates", AT(policy.min_updates), 1, kMany,
                                 "updates that a segment waits for before it is merged");
-  updates.objections.push_back(
-      {"policy", [](const RunOptions& o) -> std::string {
-         if (o.policy.kind == PolicyKind::sync)
-           return "a synchronous round waits for all trainers of a segment";
-         return o.policy.at_once() && o.policy.min_updates != 1 ? "this policy merges every update at once"
-                                                                : "";
-       }});
+  updates.objections.push_back({"policy", [](const RunOptions& o) -> std::string {
+                                  if (o.policy.kind == PolicyKind::sync)
+                                    return "a synchronous round waits for all trainers of a segment";
+                                  return o.policy.at_once() && o.policy.min_updates != 1
+                                             ? "this policy merges every update at once"
+                                             : "";
+                                }});
   OptionSpec& deadline = t.real("deadline", AT(policy.deadline_s), 0, true, kAny,
                                 "seconds after which a segment is merged with what came; 0 = none");
   deadline.metavar = "SECONDS";
-  deadline.objections.push_back(
-      {"policy", [](const RunOptions& o) -> std::string {
-         if (o.policy.kind == PolicyKind::sync)
-           return "a synchronous round waits for all trainers of a segment";
-         return o.policy.at_once() && o.policy.deadline_s != 0 ? "this policy merges every update at once"
-                                                               : "";
-       }});
+  deadline.objections.push_back({"policy", [](const RunOptions& o) -> std::string {
+                                   if (o.policy.kind == PolicyKind::sync)
+                                     return "a synchronous round waits for all trainers of a segment";
+                                   return o.policy.at_once() && o.policy.deadline_s != 0
+                                              ? "this policy merges every update at once"
+                                              : "";
+                                 }});
   t.whole("staleness-bound", AT(policy.staleness_bound), 0, kMany,
           "versions; an update older than this is dropped");
   t.choice<DiscountKind>("discount", AT(policy.discount),

@@ -34,6 +34,10 @@ if command -v h5diff >/dev/null; then
     done
   done
 fi
+# changes of values are merged to the same as values are, but for rounding
+expect 0 "checkpoint:" "${SIMULATE[@]}" --rounds 12 --merge deltas --evaluate-every 0 --checkpoint-every 0 --output deltas
+"$C" evaluate deltas/latest --json >deltas.json 2>errors.txt || bad "evaluate failed: $(tail -3 errors.txt)"
+python3 -c "import sys; sys.exit(abs($(json deltas.json loss) - $(json evaluation.json loss)) > 1e-4)" || bad "deltas: $(head -3 deltas.json), values: $(head -3 evaluation.json)"
 # between ranks, and with what else a client may minimise
 expect 0 "linear, 784 values to 10 classes" bash "$LAUNCH" -n 3 -- train "${LINEAR[@]}" --rounds 2 --local-steps 5 --output ranks
 expect 0 "round    3/3" bash "$LAUNCH" -n 3 -- train --resume ranks --rounds 3
