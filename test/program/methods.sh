@@ -3,7 +3,7 @@ source "$(dirname "$0")/lib.sh"
 C=$COS2P_BINARY
 fleet=("${TINY[@]/1,0.7,0.5/1,0.7,0.6}" --clients 6 --rounds 2)
 
-"$C" simulate --help >help.txt || bad "simulate --help failed"
+"$C" simulate --help | tr -s " \n" " " >help.txt  # in one line: names and texts may be broken anywhere
 names=$(grep -oE -- '--method [a-z0-9|-]+' help.txt | head -1 | cut -d' ' -f2 | tr '|' ' ')
 for name in co-s2p depthfl fedavg fedavg-smallest fedavg-drop heterofl fedrolex federated-dropout fjord scalefl ra-fed; do
   grep -qw -- "$name" <<<"$names" || bad "help does not name $name: $names"
