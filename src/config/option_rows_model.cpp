@@ -115,7 +115,8 @@ void object_beside_linear(Table& t) {
     COS2P_ASSERT(found != t.specs.end());
     only(*found, "model", has_meaning, reason);
   };
-  const auto has_blocks = [](const RunOptions& o) { return !o.model.linear(); };
+  // By its name: --dim 32 beside it has made the model another one already.
+  const auto has_blocks = [](const RunOptions& o) { return o.model_name != "linear"; };
   for (const char* name : {"dim", "blocks", "heads", "feed-forward", "patch", "exits", "balance",
                            "rolling-windows", "frozen-blocks"})
     object(name, has_blocks, "a linear model has no blocks");
@@ -126,12 +127,12 @@ void object_beside_linear(Table& t) {
     object(name, has_blocks, "a linear model has one exit");
   object(
       "method",
-      [](const RunOptions& o) {
-        return !o.model.linear() || o.local.objective.distillation == DistillationKind::none;
+      [has_blocks](const RunOptions& o) {
+        return has_blocks(o) || o.local.objective.distillation == DistillationKind::none;
       },
       "its exits teach each other, and a linear model has one");
   object(
-      "device", [](const RunOptions& o) { return !o.model.linear() || o.device.rfind("cuda", 0) != 0; },
+      "device", [has_blocks](const RunOptions& o) { return has_blocks(o) || o.device.rfind("cuda", 0) != 0; },
       "the CPU trains a linear model");
 }
 
