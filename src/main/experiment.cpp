@@ -11,7 +11,9 @@
 #include <random>
 
 #include "cos2p/model/initial_values.hpp"
+#include "cos2p/support/blas.hpp"
 #include "cos2p/support/error.hpp"
+#include "cos2p/support/logging.hpp"
 #include "cos2p/support/narrow.hpp"
 #include "cos2p/transport/model_store.hpp"
 #include "version.hpp"
@@ -256,18 +258,42 @@ void prepare_output(const std::string& directory, const std::map<std::string, st
   }
 }
 
+std::string describe_computing(const std::string& device, const std::string& threads) {
+  const BlasInfo blas = blas_info();
+  std::string text =
+      fmt::format("  device     {}; {}\n  BLAS       {}{}{}; CPU {}\n", device, threads, blas.library,
+                  blas.kernels.empty() ? "" : ", kernels ", blas.kernels, blas.cpu);
+  if (!blas.advice.empty()) text += fmt::format("             {}\n", blas.advice);
+  return text;
+}
+
+std::string describe_experiment(const Experiment& e) {
+  const LabelledSet& train = e.train->set();
+  std::string text =
+      fmt::format("  data       {}: {} training and {} test samples, {} classes{}{}\n", train.name,
+                  train.size(), e.test->size(), train.classes, train.files.empty() ? "" : ", from ",
+                  train.files.empty() ? "" : train.files.front());
+  text += fmt::format("  model      {} parameters: dim {}, {} blocks, {} heads, feed-forward {}; {}\n",
+                      e.table->parameters(), e.model.dim, e.model.blocks, e.model.heads, e.model.feed_forward,
+                      describe_input(e.model));
+  text += fmt::format("  policy     {}, {} rounds, seed {}; output {}\n\n", to_string(e.options.policy.kind),
+                      e.options.rounds, e.options.seed, e.options.output);
+  return text + partition_table(e.partition, train.labels, train.classes) + "\n" +
+         fleet_table(*e.table, e.fleet);
+}
+
 void print_exits(const std::vector<EvaluationRow>& evaluation) {
-  fmt::print("\n exit after block   accuracy      loss\n");
+  std::string text = "\n exit after block   accuracy      loss\n";
   for (const EvaluationRow& row : evaluation)
-    fmt::print(" {:>16}   {:>6.2f} %   {:>7.4f}\n", row.block, 100 * row.accuracy, row.loss);
+    text += fmt::format(" {:>16}   {:>6.2f} %   {:>7.4f}\n", row.block, 100 * row.accuracy, row.loss);
   if (!evaluation.empty())
-    fmt::print("test accuracy of the full model: {:.2f} %\n", 100 * evaluation.back().accuracy);
+    text += fmt::format("test accuracy of the full model: {:.2f} %", 100 * evaluation.back().accuracy);
+  say(text);
 }
 
 void print_result(const std::vector<EvaluationRow>& evaluation, const std::string& checkpoint) {
   print_exits(evaluation);
-  fmt::print("checkpoint: {}\n", checkpoint.empty() ? "none could be written" : checkpoint);
-  std::fflush(stdout);
+  say("checkpoint: " + (checkpoint.empty() ? "none could be written" : checkpoint));
 }
 
 }  // namespace cos2p
