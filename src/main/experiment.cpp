@@ -28,11 +28,19 @@ ModelOptions complete_model(const RunOptions& options, int height, int width, in
   model.classes = classes;
   if (!options.patch_given) {
     // The finest patches that keep attention cheap: at most 64 of them, or 16x16 where pictures are large.
-    constexpr int kMostPatches = 64;
-    model.patch = 16;
+    constexpr int kMostPatches = 64, kUsual = 16;
+    model.patch = 0;
     for (int side = std::min(height, width); side >= 2; --side) {
       if (height % side == 0 && width % side == 0 && (height / side) * (width / side) <= kMostPatches)
         model.patch = side;
+    }
+    if (model.patch == 0 && height % kUsual == 0 && width % kUsual == 0) model.patch = kUsual;
+    if (model.patch == 0) {
+      fail(ExitCode::usage,
+           "images of {}x{} pixels cannot be cut into patches by --patch auto (no square of 2 pixels or more "
+           "divides both sides into at most {} patches), give --patch, a common divisor of both sides, or "
+           "crop or pad the images",
+           height, width, kMostPatches);
     }
   }
   model.validate();
