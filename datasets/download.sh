@@ -12,7 +12,7 @@ usage: datasets/download.sh SET [--dir DIR] [--base-url URL] [--checksums FILE]
   --dir DIR         where the files go (default: datasets/SET in the project)
   --base-url URL    where the files come from: a mirror, or a local copy as file:///path (default: the usual place)
   --checksums FILE  what is accepted (default: datasets/checksums.txt)
-  --help            this text
+  -h, --help        this text
 
 A file is kept only if its checksum is right. Files that are there already and right are not downloaded again.
 Exit codes: 0 fine, 2 usage, 3 a wrong file, 6 the download or the machine failed.
@@ -27,7 +27,7 @@ stop() {  # stop CODE MESSAGE
 set_name='' dir='' base_url='' checksums=$here/checksums.txt
 while [ $# -gt 0 ]; do
   case $1 in
-    --help) usage; exit 0 ;;
+    -h | --help) usage; exit 0 ;;
     --dir | --base-url | --checksums)
       if [ -z "${2:-}" ]; then stop 2 "$1 has no value (it is the last argument or empty), give one"; fi
       case $1 in
@@ -142,4 +142,4 @@ unpack() {  # the archive: complete or not at all
 
 for file in $files; do get "$file"; done
 if [ -n "$unpacked" ]; then unpack; fi
-echo "$set_name is complete: --dataset $set_name --data-dir $dir"
+printf '%s is complete: --dataset %s --data-dir %q\n' "$set_name" "$set_name" "$dir"

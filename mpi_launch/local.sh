@@ -52,7 +52,7 @@ done
 [[ $ranks =~ ^[0-9]{1,5}$ ]] || refuse "-n '$ranks' is not a number of ranks, try: local.sh -n 4 -- train"
 [[ $# -gt 0 ]] || refuse "no command for the program, try: local.sh -n $ranks -- train"
 command -v mpirun >/dev/null || refuse "mpirun was not found (Open MPI is missing), install it with: apt-get install openmpi-bin" 6
-[[ -x $binary ]] || refuse "$binary does not exist (this script never builds), build it with: cmake --preset release && cmake --build --preset release, or name another with --binary" 6
+[[ -x $binary ]] || refuse "$binary is missing or not executable (this script never builds), build it with: cmake --preset release && cmake --build --preset release, or name another with --binary" 6
 
 # mpirun refuses root unless told twice; in a container everybody is root.
 if [[ $(id -u) -eq 0 ]]; then
@@ -80,6 +80,7 @@ on_signal() {
   signals=$((signals + 1))
   local server=""
   [[ -r $COS2P_SERVER_PID_FILE ]] && server=$(<"$COS2P_SERVER_PID_FILE")
+  if [[ $COS2P_TERMINAL == 1 ]]; then echo >&2; fi  # below the ^C and the progress bar
   if [[ $signals -eq 1 && -n $server ]]; then
     echo "local.sh: asking the server to end after this local round; once more ends everything at once" >&2
     kill -TERM "$server" 2>/dev/null || true

@@ -93,7 +93,8 @@ class Parser {
       return {};
     } catch (const CLI::FileError&) {
       const std::string file = app_.get_config_ptr()->results().back();
-      fail(ExitCode::usage, "--config: cannot read '{}' (no such file), check the path", file);
+      fail(ExitCode::usage, "--config: cannot read '{}' ({}), check the path", file,
+           std::filesystem::exists(file) ? "it is not a file" : "no such file");
     } catch (const CLI::ParseError& error) {
       fail(ExitCode::usage, "the command line cannot be read ({}), see cos2p {} --help", error.what(),
            to_string(subcommand_));

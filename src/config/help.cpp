@@ -63,8 +63,8 @@ std::string left_side(const OptionSpec& spec) {
 
 std::string right_side(const OptionSpec& spec) {
   if (spec.positional) return spec.help;
-  if (spec.flag && spec.default_text == "true") return "switch off: " + spec.help;
-  return spec.flag ? spec.help : fmt::format("{} [{}]", spec.help, spec.default_text);
+  if (spec.flag && spec.default_text == "true") return "switch off: " + spec.help + " [on]";
+  return fmt::format("{} [{}]", spec.help, spec.flag ? "off" : spec.default_text);
 }
 
 }  // namespace

@@ -56,7 +56,7 @@ void add_partition(Table& t) {
              "smaller, the more unequal; 0 = a class is divided evenly"),
       "partition", [](const RunOptions& o) { return o.partition.kind == PartitionKind::shards; },
       "only the partition 'shards' deals out classes");
-  t.whole("minimum-size", AT(partition.minimum_size), 0, kMany, "samples that every client gets at least");
+  t.whole("minimum-size", AT(partition.minimum_size), 1, kMany, "samples that every client gets at least");
   t.seed("partition-seed", AT(partition.seed), "seed of the partition").default_text = "that of --seed";
 }
 

@@ -20,7 +20,7 @@ void add_fleet(Table& t) {
   t.group("Fleet", kTrain | kPlan);
   OptionSpec& budgets = t.add("budgets", "B,...",
                               "what each client may use, in turn: a share of the full model's training "
-                              "memory (0.5), a size (2GiB) or "
+                              "memory (0.5) or of its parameters (50%), a size (2GiB) or "
                               "a device (orin-nano); may be repeated");
   budgets.alias = "memory-budget";
   budgets.list = true;

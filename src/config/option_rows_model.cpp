@@ -99,7 +99,7 @@ void add_model(Table& t) {
   exits.set = set_exits;
   exits.get = get_exits;
   t.group("Model", kPlan);
-  OptionSpec& image = t.add("image", "HxWxC", "image height, width and channels");
+  OptionSpec& image = t.add("image", "HxWxC", "image height and width in pixels, and channels");
   image.exclusive_with = "text";
   image.set = set_image;
   image.get = [](const RunOptions& o) {

@@ -72,7 +72,8 @@ void add_run(Table& t) {
   t.group("Output", kPlan | kInspect | kEvaluate);
   t.flag("json", AT(json), "print JSON for programs instead of a table");
   t.group("Input", kInspect | kEvaluate);
-  t.text("file", AT(file), "FILE", "the checkpoint").positional = true;
+  t.text("file", AT(file), "FILE", "a checkpoint, or the output directory of a run (its newest one)")
+      .positional = true;
 }
 
 }  // namespace cos2p::config

@@ -2,6 +2,7 @@
 // /labels, N integers from 0.
 #include <fmt/ranges.h>
 #include <hdf5.h>
+#include <spdlog/spdlog.h>
 
 #include <algorithm>
 #include <array>
@@ -109,6 +110,13 @@ void read_images(hid_t file, const std::string& group, const std::string& path, 
   }
   const std::uint64_t bytes = shape[0] * shape[1] * shape[2] * shape[3];  // at most 2^63
   check_storage(table, bytes, file_size);
+  if (shape[3] > 4 && (shape[1] == 1 || shape[1] == 3)) {
+    spdlog::warn(
+        "data: {} is read as images of {}x{} pixels with {} channels; if its channels stand in front (N x C "
+        "x "
+        "H x W), write them last (N x H x W x C)",
+        table.label, shape[1], shape[2], shape[3]);
+  }
   set.height = static_cast<int>(shape[1]);
   set.width = static_cast<int>(shape[2]);
   set.channels = static_cast<int>(shape[3]);

@@ -295,7 +295,7 @@ Partition make_partition(Span<const std::int32_t> labels, int classes, int clien
   if (options.minimum_size < 0 || options.minimum_size > samples / clients) {
     fail(ExitCode::usage,
          "{} clients cannot have {} samples each (there are {} training samples), take fewer clients or a "
-         "--minimum-size of 0 to {}",
+         "--minimum-size of 1 to {}",
          clients, options.minimum_size, samples, samples / clients);
   }
   const auto count = static_cast<std::size_t>(clients);

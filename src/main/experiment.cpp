@@ -11,7 +11,9 @@
 #include <random>
 
 #include "cos2p/model/initial_values.hpp"
+#include "cos2p/support/blas.hpp"
 #include "cos2p/support/error.hpp"
+#include "cos2p/support/logging.hpp"
 #include "cos2p/support/narrow.hpp"
 #include "cos2p/transport/model_store.hpp"
 #include "version.hpp"
@@ -26,11 +28,19 @@ ModelOptions complete_model(const RunOptions& options, int height, int width, in
   model.classes = classes;
   if (!options.patch_given && !model.linear()) {
     // The finest patches that keep attention cheap: at most 64 of them, or 16x16 where pictures are large.
-    constexpr int kMostPatches = 64;
-    model.patch = 16;
+    constexpr int kMostPatches = 64, kUsual = 16;
+    model.patch = 0;
     for (int side = std::min(height, width); side >= 2; --side) {
       if (height % side == 0 && width % side == 0 && (height / side) * (width / side) <= kMostPatches)
         model.patch = side;
+    }
+    if (model.patch == 0 && height % kUsual == 0 && width % kUsual == 0) model.patch = kUsual;
+    if (model.patch == 0) {
+      fail(ExitCode::usage,
+           "images of {}x{} pixels cannot be cut into patches by --patch auto (no square of 2 pixels or more "
+           "divides both sides into at most {} patches), give --patch, a common divisor of both sides, or "
+           "crop or pad the images",
+           height, width, kMostPatches);
     }
   }
   model.validate();
@@ -286,18 +296,41 @@ void prepare_output(const std::string& directory, const std::map<std::string, st
   }
 }
 
+std::string describe_computing(const std::string& device, const std::string& threads) {
+  const BlasInfo blas = blas_info();
+  std::string text =
+      fmt::format("  device     {}; {}\n  BLAS       {}{}{}; CPU {}\n", device, threads, blas.library,
+                  blas.kernels.empty() ? "" : ", kernels ", blas.kernels, blas.cpu);
+  if (!blas.advice.empty()) text += fmt::format("             {}\n", blas.advice);
+  return text;
+}
+
+std::string describe_experiment(const Experiment& e) {
+  const LabelledSet& train = e.train->set();
+  std::string text =
+      fmt::format("  data       {}: {} training and {} test samples, {} classes{}{}\n", train.name,
+                  train.size(), e.test->size(), train.classes, train.files.empty() ? "" : ", from ",
+                  train.files.empty() ? "" : train.files.front());
+  text += fmt::format("  model      {} parameters: {}; {}\n", e.table->parameters(), describe_shape(e.model),
+                      describe_input(e.model));
+  text += fmt::format("  policy     {}, {} rounds, seed {}; output {}\n\n", to_string(e.options.policy.kind),
+                      e.options.rounds, e.options.seed, e.options.output);
+  return text + partition_table(e.partition, train.labels, train.classes) + "\n" +
+         fleet_table(*e.table, e.fleet);
+}
+
 void print_exits(const std::vector<EvaluationRow>& evaluation) {
-  fmt::print("\n exit after block   accuracy      loss\n");
+  std::string text = "\n exit after block   accuracy      loss\n";
   for (const EvaluationRow& row : evaluation)
-    fmt::print(" {:>16}   {:>6.2f} %   {:>7.4f}\n", row.block, 100 * row.accuracy, row.loss);
+    text += fmt::format(" {:>16}   {:>6.2f} %   {:>7.4f}\n", row.block, 100 * row.accuracy, row.loss);
   if (!evaluation.empty())
-    fmt::print("test accuracy of the full model: {:.2f} %\n", 100 * evaluation.back().accuracy);
+    text += fmt::format("test accuracy of the full model: {:.2f} %", 100 * evaluation.back().accuracy);
+  say(text);
 }
 
 void print_result(const std::vector<EvaluationRow>& evaluation, const std::string& checkpoint) {
   print_exits(evaluation);
-  fmt::print("checkpoint: {}\n", checkpoint.empty() ? "none could be written" : checkpoint);
-  std::fflush(stdout);
+  say("checkpoint: " + (checkpoint.empty() ? "none could be written" : checkpoint));
 }
 
 }  // namespace cos2p

@@ -62,6 +62,12 @@ void initialize(class ModelStore& store, const Experiment& experiment);
 void prepare_output(const std::string& directory, const std::map<std::string, std::string>& in_effect,
                     bool resuming);
 
+/// Lines of the start block: what computes here. `threads`: how many, in words.
+std::string describe_computing(const std::string& device, const std::string& threads);
+/// Lines of the start block: data, model and policy, then the tables of who has which data and which
+/// submodel.
+std::string describe_experiment(const Experiment& experiment);
+
 /// A table of losses and accuracies, a row an exit.
 void print_exits(const std::vector<EvaluationRow>& evaluation);
 /// That table and the checkpoint's path: the last lines of a run.

@@ -72,31 +72,18 @@ void print_start_block(const MpiRuntime& mpi, const RmaServerFabric& fabric, con
   std::string placement;
   for (std::size_t r = 0; r < hosts.size(); ++r)
     placement += fmt::format("{}{}:{}", r == 0 ? "" : " ", r, hosts[r]);
-  const BlasInfo blas = blas_info();
-  const LabelledSet& train = e.train->set();
-  fmt::print("cos2p {}\n", kVersion);
-  fmt::print("  ranks      {} (server and {} workers): {}\n", mpi.size(), mpi.size() - 1, placement);
-  fmt::print("  device     {}; {} threads per rank\n", device, compute_threads());
-  fmt::print("  BLAS       {}{}{}; CPU {}\n", blas.library, blas.kernels.empty() ? "" : ", kernels ",
-             blas.kernels, blas.cpu);
-  if (!blas.advice.empty()) fmt::print("             {}\n", blas.advice);
-  fmt::print("  MPI        {}, one-sided through {} ({})\n", mpi.library_version(),
-             fabric.one_sided_component(), environment);
+  std::string text = fmt::format("cos2p {}\n  ranks      {} (server and {} workers): {}\n", kVersion,
+                                 mpi.size(), mpi.size() - 1, placement);
+  text += describe_computing(
+      device, fmt::format("{} thread{} per rank", compute_threads(), compute_threads() == 1 ? "" : "s"));
+  text += fmt::format("  MPI        {}, one-sided through {} ({})\n", mpi.library_version(),
+                      fabric.one_sided_component(), environment);
   if (!mpi.launch().recovery_enabled) {
-    fmt::print(
+    text +=
         "             a killed worker will end the job: start with mpi_launch/local.sh or mpirun "
-        "--enable-recovery to survive it\n");
+        "--enable-recovery to survive it\n";
   }
-  fmt::print("  data       {}: {} training and {} test samples, {} classes{}{}\n", train.name, train.size(),
-             e.test->size(), train.classes, train.files.empty() ? "" : ", from ",
-             train.files.empty() ? "" : train.files.front());
-  fmt::print("  model      {} parameters: {}; {}\n", e.table->parameters(), describe_shape(e.model),
-             describe_input(e.model));
-  fmt::print("  policy     {}, {} rounds, seed {}; output {}\n\n", to_string(e.options.policy.kind),
-             e.options.rounds, e.options.seed, e.options.output);
-  fmt::print("{}\n", partition_table(e.partition, train.labels, train.classes));
-  fmt::print("{}\n", fleet_table(*e.table, e.fleet));
-  std::fflush(stdout);
+  say(text + describe_experiment(e));
 }
 
 int serve(MpiRuntime& mpi, const CommandLine& command, const Experiment& e,
@@ -144,14 +131,14 @@ int serve(MpiRuntime& mpi, const CommandLine& command, const Experiment& e,
   print_result(result.evaluation, result.checkpoint);
   ExitCode code = ExitCode::ok;
   if (result.end == ServerEnd::stopped)
-    fmt::print("stopped on request after round {}; go on with --resume {}\n", core.round(), options.output);
+    say(fmt::format("stopped on request after round {}; go on with --resume {}", core.round(),
+                    options.output));
   if (result.end == ServerEnd::no_workers) {
     code = ExitCode::no_workers;
     spdlog::error(
         "no workers are left after round {} of {} (all of them ended or went silent), go on with --resume {}",
         core.round(), options.rounds, options.output);
   }
-  std::fflush(stdout);
   mpi.finish(result.all_workers_left, static_cast<int>(code));
   return static_cast<int>(code);
 }

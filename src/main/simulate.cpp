@@ -15,6 +15,7 @@
 #include "round_executors.hpp"
 #include "signals.hpp"
 #include "simulated_fleet.hpp"
+#include "version.hpp"
 
 namespace cos2p {
 
@@ -63,7 +64,6 @@ int run_simulate(const CommandLine& given) {
   prepare_output(options.output, command.in_effect, resumed.has_value());
   setup_logging("server", options.output + "/run.log", options.quiet);
   install_signal_handlers(false);
-  fmt::print("{}\n", fleet_table(*experiment.table, experiment.fleet));
 
   const int threads = options.threads > 0 ? options.threads : usable_cores();
   ModelStore store(*experiment.table);
@@ -83,6 +83,12 @@ int run_simulate(const CommandLine& given) {
     fleet.begin_run();
   }
   Evaluator evaluator(*experiment.table, *experiment.test, options.device, options.evaluation_batch);
+  say(fmt::format(
+          "cos2p {}\n  ranks      none: server and {} clients in this process, on a simulated clock\n",
+          kVersion, experiment.clients) +
+      describe_computing(evaluator.device_name(),
+                         fmt::format("{} local rounds at a time, each by one thread", threads)) +
+      describe_experiment(experiment));
   RoundLog log(options.output, options.rounds, options.quiet, core.history());
 
   bool closed = false;

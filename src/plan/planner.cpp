@@ -179,8 +179,8 @@ ClientBudget parse_budget(const std::string& text, const SegmentTable& table, co
     try {
       budget.device = find_device_profile(text);
     } catch (const Error& error) {
-      fail(ExitCode::usage, "{} '{}' is neither a share (0.5), a size (2GiB) nor a device ({})", option, text,
-           error.what());
+      fail(ExitCode::usage, "{} '{}' is neither a share (0.5 or 50%), a size (2GiB) nor a device ({})",
+           option, text, error.what());
     }
     budget.memory = static_cast<std::int64_t>(usable_memory(budget.device));
   }

@@ -11,6 +11,7 @@
 
 #include "cos2p/support/clock.hpp"
 #include "cos2p/support/error.hpp"
+#include "cos2p/support/logging.hpp"
 
 namespace cos2p {
 namespace {
@@ -46,15 +47,17 @@ RoundLog::RoundLog(const std::string& directory, int rounds, bool quiet, const H
       directory + "/clients.csv",
       "round,client,client_round,time_s,samples,steps,updates,loss,accuracy,compute_s,transfer_s,waiting_s,"
       "bytes_pulled,bytes_pushed,peak_memory_bytes,peak_resident_bytes\n");
-  quiet_ = true;
+  quiet_ = retelling_ = true;
   for (const RoundRow& row : history.rounds) round(row);
   for (const EvaluationRow& row : history.evaluations) evaluation({row});
   for (const ClientRow& row : history.clients) client(row);
   quiet_ = quiet;
+  retelling_ = false;
+  draw_bar();
 }
 
 RoundLog::~RoundLog() {
-  clear_bar();
+  clear_progress_bar();
   for (std::FILE* file : {metrics_, evaluations_, clients_}) {
     if (file != nullptr) std::fclose(file);
   }
@@ -106,11 +109,12 @@ void RoundLog::client(const ClientRow& row) {
 }
 
 void RoundLog::line(const std::string& text) {
-  if (quiet_) return;
-  clear_bar();
-  fmt::print("{}\n", text);
+  if (quiet_) {
+    if (!retelling_) record(text);
+    return;
+  }
+  say(text);
   draw_bar();
-  std::fflush(stdout);
 }
 
 void RoundLog::draw_bar() {
@@ -125,10 +129,8 @@ void RoundLog::draw_bar() {
   }
   fmt::print("[{:#<{}}{:.<{}}] {}/{}{}{}", "", done, "", kWidth - done, round_, rounds_, left,
              accuracy_.empty() ? "" : "  accuracy " + accuracy_);
-}
-
-void RoundLog::clear_bar() {
-  if (terminal_) fmt::print("\r\033[K");
+  std::fflush(stdout);
+  progress_bar_stands();
 }
 
 }  // namespace cos2p

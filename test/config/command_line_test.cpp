@@ -347,6 +347,7 @@ BOOST_AUTO_TEST_CASE(help_shows_each_option_with_its_default_and_only_where_it_i
     BOOST_TEST(!spec.help.empty(), name);
   }
   BOOST_TEST(has(train, "server rounds of the whole run; a resumed run goes on to this number [10]"));
+  BOOST_TEST(has(train, "flip training images left to right at random [off]"));
   BOOST_TEST(has(train, "--policy sync|semi-async|async"));
   BOOST_TEST(has(train, "seconds after which a segment is merged"));
   BOOST_TEST(!has(plan, "--rounds"));

@@ -191,7 +191,7 @@ BOOST_AUTO_TEST_CASE(partitions_that_cannot_be_are_refused_with_the_figures) {
   PartitionOptions options = options_of(PartitionKind::iid, 0);
   check_error(ExitCode::usage, {"101 clients", "100 training samples"}, [&] { make(101, options); });
   check_error(ExitCode::usage, {"0 clients"}, [&] { make(0, options); });
-  check_error(ExitCode::usage, {"11 clients cannot have 10 samples each", "--minimum-size of 0 to 9"},
+  check_error(ExitCode::usage, {"11 clients cannot have 10 samples each", "--minimum-size of 1 to 9"},
               [&] { make(11, options); });
   options.minimum_size = -1;
   check_error(ExitCode::usage, {"-1 samples"}, [&] { make(2, options); });

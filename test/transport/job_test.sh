@@ -99,7 +99,7 @@ case $case in
     run 2 --frobnicate
     expect "unknown option '--frobnicate'"
     run 6 --binary /nonexistent/cos2p -n 2 -- train
-    expect 'does not exist \(this script never builds\), build it with'
+    expect 'is missing or not executable \(this script never builds\), build it with'
     run 0 --help
     expect 'Usage: mpi_launch/local.sh'
     ;;

@@ -23,17 +23,17 @@ class RoundLog {
   /// `rows`: one evaluation, a row an exit, sorted by block.
   void evaluation(const std::vector<EvaluationRow>& rows);
   void client(const ClientRow& row);
-  /// A line above the progress bar.
+  /// A line above the progress bar, and in the log's file.
   void line(const std::string& text);
 
  private:
   void write_row(std::FILE* file, const std::string& row);
   void draw_bar();
-  void clear_bar();
 
   int rounds_;
   bool quiet_, terminal_;
-  bool failed_ = false;  ///< a full disk is reported once
+  bool retelling_ = false;  ///< rows of a resumed run, told before
+  bool failed_ = false;     ///< a full disk is reported once
   int round_ = 0;
   double start_s_, first_round_s_ = -1;
   int first_round_ = 0;

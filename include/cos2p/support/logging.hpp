@@ -11,4 +11,15 @@ namespace cos2p {
 /// afterwards.
 void setup_logging(const std::string& role, const std::string& file, bool quiet_terminal);
 
+/// Prints a text of one or more lines on standard output, and writes it into the log's file.
+void say(const std::string& text);
+/// Writes the lines of a text into the log's file alone; nothing where there is none.
+void record(const std::string& text);
+
+/// Told by who has drawn a progress bar (standard output's last line, a terminal's): whatever is logged or
+/// said next takes its place.
+void progress_bar_stands();
+/// Takes the progress bar away, if one stands.
+void clear_progress_bar();
+
 }  // namespace cos2p
