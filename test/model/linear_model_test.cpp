@@ -4,6 +4,7 @@
 #include <torch/torch.h>
 
 #include <boost/test/unit_test.hpp>
+#include <cmath>
 
 #include "cos2p/method/objective.hpp"
 
@@ -42,7 +43,9 @@ void compare(const Case& c) {
     }
     counts[static_cast<std::size_t>(own)] = 1;
     const ClassView view = class_view(c.options, counts, torch::kCPU);
-    const Tensor model = 0.3 * torch::randn({(c.values + 1) * c.classes});
+    // Logits of about 1: where they are large, both sides round them by more than a small loss shows.
+    const Tensor model =
+        torch::randn({(c.values + 1) * c.classes}) / std::sqrt(static_cast<double>(c.values));
 
     const Tensor weight = model.narrow(0, 0, c.values * c.classes).view({c.classes, c.values}).clone();
     const Tensor bias = model.narrow(0, c.values * c.classes, c.classes).clone();

@@ -169,7 +169,7 @@ BOOST_AUTO_TEST_CASE(a_linear_model_is_one_segment) {
   const SegmentTable table(options);
   BOOST_TEST(table.size() == 1);
   const Segment& segment = *table.find("linear");
-  BOOST_TEST(segment.id == table.exit_head(0));
+  BOOST_TEST((segment.id == table.exit_head(0)));
   BOOST_TEST(!table.attention(0).valid());
   BOOST_TEST(!table.feed_forward(0).valid());
   BOOST_TEST(segment.units == 0);
