@@ -68,6 +68,7 @@ if [[ -t 1 ]]; then export COS2P_TERMINAL=${COS2P_TERMINAL:-1}; else export COS2
 # Ranks end without MPI_Finalize then (it would wait for the dead), which PMIx remarks upon: its remarks go to descriptor 9.
 exec 9>/dev/null
 export PMIX_OUTPUT_STDERR_FD=9
+export COS2P_RECOVERY_ENABLED=1  # mpirun of Open MPI 5 does not tell its ranks
 line=(mpirun --enable-recovery --oversubscribe --bind-to none -n "$ranks" "$binary" "$@")
 printf 'local.sh:' >&2
 printf ' %q' "${line[@]}" >&2

@@ -208,15 +208,13 @@ class StateReader {
     check_length(group, "open_since_s", state.open_since_s.size(), table_.size());
     check_length(group, "next_start_s", state.next_start_s.size(), clients_);
     check_length(group, "idle_since_s", state.idle_since_s.size(), clients_);
-    if (group.has("taking_part")) {  // files of earlier versions of the program lack them
-      state.taking_part = group.read_array<std::int32_t>("taking_part");
-      state.away_until_s = group.read_array<double>("away_until_s");
-      check_length(group, "taking_part", state.taking_part.size(), clients_);
-      check_length(group, "away_until_s", state.away_until_s.size(), clients_);
-    }
+    state.taking_part = group.read_array<std::int32_t>("taking_part");
+    state.away_until_s = group.read_array<double>("away_until_s");
+    check_length(group, "taking_part", state.taking_part.size(), clients_);
+    check_length(group, "away_until_s", state.away_until_s.size(), clients_);
     check_length(group, "open_updates", state.open_updates.size(), table_.size());
     state.open_round = one_row<RoundRow>(group, "open_round", round_columns());
-    if (group.has("velocity")) state.velocity = read_velocity(group.open_group("velocity"));
+    state.velocity = read_velocity(group.open_group("velocity"));
     state.pending = read_updates(group.open_group("pending"));
     const h5::Group in_flight = group.open_group("in_flight");
     const auto rounds = static_cast<std::size_t>(in_flight.links());
@@ -261,6 +259,7 @@ class StateReader {
 
   std::vector<std::vector<float>> read_velocity(const h5::Group& group) const {
     std::vector<std::vector<float>> velocity;
+    if (group.get<std::int32_t>("segments") == 0) return velocity;
     for (const Segment& segment : table_) {
       const std::string name = item_name(velocity.size());
       velocity.push_back(group.read_array<float>(name));

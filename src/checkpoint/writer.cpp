@@ -179,14 +179,13 @@ void write_state(h5::Group root, const Checkpoint& checkpoint) {
   group.write_array("away_until_s", state.away_until_s);
   group.write_array("open_updates", state.open_updates);
   group.write_table("open_round", round_columns(), std::vector<RoundRow>{state.open_round});
-  if (!state.velocity.empty()) {
-    h5::Group velocity = group.create_group("velocity");
-    velocity.set_text("about",
-                      "of the server's momentum, one list per row of /segments: float32, the "
-                      "segment's tensors in their order");
-    for (std::size_t i = 0; i < state.velocity.size(); ++i)
-      velocity.write_array(item_name(i), state.velocity[i]);
-  }
+  h5::Group velocity = group.create_group("velocity");
+  velocity.set_text("about",
+                    "of the server's momentum, one list per row of /segments, or none: float32, the segment's "
+                    "tensors in their order");
+  velocity.set<std::int32_t>("segments", narrow<std::int32_t>(state.velocity.size()));
+  for (std::size_t i = 0; i < state.velocity.size(); ++i)
+    velocity.write_array(item_name(i), state.velocity[i]);
   write_input(group, checkpoint.input);
   h5::Group pending = group.create_group("pending");
   for (std::size_t i = 0; i < state.pending.size(); ++i)

@@ -7,12 +7,10 @@ namespace cos2p::config {
 
 void add_method(Table& t) {
   t.group("Method", kRanks | kSimulate | kPlan);
-  std::string names, lines;
-  for (const Method& method : methods()) {
-    names += (names.empty() ? "" : "|") + method.name;
+  std::string lines;
+  for (const Method& method : methods())
     lines += fmt::format("{}{}: {}", lines.empty() ? "" : "; ", method.name, method.summary);
-  }
-  OptionSpec& method = t.text("method", AT(method), names, "what is trained together, and how: " + lines);
+  OptionSpec& method = t.text("method", AT(method), "NAME", "what is trained together, and how: " + lines);
   method.set = [](RunOptions& o, const Values& v) { o.method = find_method(v.back()).name; };
 }
 

@@ -67,8 +67,9 @@ LaunchInfo launch_info() {
     info.local_rank = number_of({"OMPI_COMM_WORLD_LOCAL_RANK", "MPI_LOCALRANKID"}, 0);
     info.local_ranks = number_of({"OMPI_COMM_WORLD_LOCAL_SIZE", "MPI_LOCALNRANKS"}, info.ranks);
   }
-  info.recovery_enabled =
-      number_of({"OMPI_MCA_orte_enable_recovery", "PRTE_MCA_prte_enable_recovery"}, 0) != 0;
+  // mpirun of Open MPI 4 tells its ranks about --enable-recovery; that of Open MPI 5 does not, its starter
+  // must.
+  info.recovery_enabled = number_of({"OMPI_MCA_orte_enable_recovery", "COS2P_RECOVERY_ENABLED"}, 0) != 0;
   return info;
 }
 

@@ -98,8 +98,8 @@ BOOST_AUTO_TEST_CASE(another_program_s_hdf5_file_is_refused) {
 
 BOOST_AUTO_TEST_CASE(another_schema_version_is_refused) {
   const Written written;
-  Editor(written.path).set_int("/", "schema_version", 2);
-  refused(written.path, "has schema version 2 (this program reads version 1)");
+  Editor(written.path).set_int("/", "schema_version", 3);
+  refused(written.path, "has schema version 3 (this program reads version 2)");
 }
 
 BOOST_AUTO_TEST_CASE(a_tensor_of_another_shape_is_refused_with_both_shapes) {

@@ -379,7 +379,7 @@ BOOST_AUTO_TEST_CASE(a_client_whose_budget_does_not_hold_the_embedding_trains_la
   options.max_length = 24;
   options.validate();
   const SegmentTable table(options);
-  const ClientBudget budget = share(table, "0.125");
+  const ClientBudget budget = share(table, "0.15");
   expect_error(ExitCode::usage, {"is too small"},
                [&] { plan_client(table, {}, budget, BalanceKind::balanced, 0); });
   const Assignment a = plan_rolling_client(table, {}, budget, BalanceKind::balanced);

@@ -1,12 +1,12 @@
-# Every method that help names runs in a comparison, under each policy, on one fleet of unequal clients.
+# Every method runs in a comparison, under each policy, on one fleet of unequal clients.
 source "$(dirname "$0")/lib.sh"
 C=$COS2P_BINARY
 fleet=("${TINY[@]/1,0.7,0.5/1,0.7,0.6}" --clients 6 --rounds 2)
 
 "$C" simulate --help | tr -s " \n" " " >help.txt  # in one line: names and texts may be broken anywhere
-names=$(grep -oE -- '--method [a-z0-9|-]+' help.txt | head -1 | cut -d' ' -f2 | tr '|' ' ')
-for name in co-s2p depthfl fedavg fedavg-smallest fedavg-drop heterofl fedrolex federated-dropout fjord scalefl ra-fed; do
-  grep -qw -- "$name" <<<"$names" || bad "help does not name $name: $names"
+names=$("$C" simulate --method none 2>&1 | grep -o '(known: [^)]*)' | tr -d '(),' | sed 's/known: //')
+for name in co-s2p depthfl fedavg fedavg-smallest fedavg-drop heterofl fedrolex federated-dropout fjord scalefl ra-fed fiarse; do
+  grep -qw -- "$name" <<<"$names" || bad "$name is not known: $names"
   grep -q -- "$name: " help.txt || bad "help does not say what $name is"
 done
 

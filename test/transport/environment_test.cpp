@@ -41,6 +41,7 @@ struct Environment {
                              "SLURM_STEP_NUM_NODES",
                              "SLURM_STEP_TASKS_PER_NODE",
                              "OMPI_MCA_orte_enable_recovery",
+                             "COS2P_RECOVERY_ENABLED",
                              "OMPI_MCA_pml",
                              "OMPI_MCA_osc",
                              "OMPI_MCA_btl_tcp_sndbuf",
@@ -82,6 +83,11 @@ BOOST_AUTO_TEST_CASE(open_mpis_mpirun_is_understood) {
   BOOST_TEST(info.local_ranks == 2);
   BOOST_TEST(info.several_hosts());
   BOOST_TEST(info.recovery_enabled);
+}
+
+BOOST_AUTO_TEST_CASE(who_starts_mpirun_may_say_that_a_dead_rank_ends_nothing) {
+  const Environment environment({{"OMPI_COMM_WORLD_SIZE", "2"}, {"COS2P_RECOVERY_ENABLED", "1"}});
+  BOOST_TEST(launch_info().recovery_enabled);
 }
 
 BOOST_AUTO_TEST_CASE(slurms_srun_is_understood) {

@@ -14,7 +14,7 @@
 namespace cos2p {
 
 /// Present layout of the file; a reader refuses every other one. checkpoints/README.md documents each path.
-inline constexpr int kSchemaVersion = 1;
+inline constexpr int kSchemaVersion = 2;
 
 /// /meta
 struct RunIdentity {
