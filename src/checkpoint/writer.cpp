@@ -180,9 +180,10 @@ void write_state(h5::Group root, const Checkpoint& checkpoint) {
   group.write_array("open_updates", state.open_updates);
   group.write_table("open_round", round_columns(), std::vector<RoundRow>{state.open_round});
   h5::Group velocity = group.create_group("velocity");
-  velocity.set_text("about",
-                    "of the server's momentum, one list per row of /segments, or none: float32, the segment's "
-                    "tensors in their order");
+  velocity.set_text(
+      "about",
+      "of the server's momentum, one list per row of /segments, or none: float32, the segment's "
+      "tensors in their order");
   velocity.set<std::int32_t>("segments", narrow<std::int32_t>(state.velocity.size()));
   for (std::size_t i = 0; i < state.velocity.size(); ++i)
     velocity.write_array(item_name(i), state.velocity[i]);
