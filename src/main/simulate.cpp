@@ -33,10 +33,10 @@ void print_real_time(double prepared_s, double loop_s, Span<const RoundRow> roun
   if (rounds.empty() || clients.empty()) return;
   std::int64_t steps = 0;
   for (const ClientRow& row : clients) steps += row.report.steps;
-  fmt::print(
-      "{} rounds, {} steps in {:.4f} s of real time, after {:.2f} s to begin: {} per round, {} per step\n",
+  say(fmt::format(
+      "{} rounds, {} steps in {:.4f} s of real time, after {:.2f} s to begin: {} per round, {} per step",
       rounds.size(), steps, loop_s, prepared_s, duration(loop_s / static_cast<double>(rounds.size())),
-      duration(loop_s / static_cast<double>(steps)));
+      duration(loop_s / static_cast<double>(steps))));
 }
 
 }  // namespace
