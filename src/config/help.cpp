@@ -1,5 +1,6 @@
 #include "help.hpp"
 
+#include <algorithm>
 #include <vector>
 
 #include "cos2p/support/error.hpp"

@@ -74,7 +74,7 @@ MpiRuntime::MpiRuntime(int& argc, char**& argv) : state_(std::make_unique<State>
       fail(ExitCode::environment,
            "{} gives thread level {} only (FUNNELED, {}, is needed: other threads compute while one calls "
            "MPI), use an MPI built with threads",
-           s.version, provided, MPI_THREAD_FUNNELED);
+           s.version, provided, int{MPI_THREAD_FUNNELED});
     }
     COS2P_MPI(MPI_Comm_rank, MPI_COMM_WORLD, &s.rank);
     COS2P_MPI(MPI_Comm_size, MPI_COMM_WORLD, &s.size);
