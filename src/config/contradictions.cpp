@@ -66,7 +66,8 @@ void apply_settings(WrittenOptions& written) {
     const auto found = written.find(name);
     return found == written.end() ? otherwise : found->second.values.back();
   };
-  const Method& method = find_method(last("method", methods().front().name));
+  const std::string chosen = last("method", methods().front().name);
+  const Method& method = find_method(chosen);
   const std::string of_method = "--method " + method.name;
   for (const Method::Setting& setting : method.fixed) fix(written, setting, of_method);
   const std::string name = last("policy", "");
