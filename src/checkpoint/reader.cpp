@@ -215,6 +215,7 @@ class StateReader {
     check_length(group, "open_updates", state.open_updates.size(), table_.size());
     state.open_round = one_row<RoundRow>(group, "open_round", round_columns());
     state.velocity = read_velocity(group.open_group("velocity"));
+    state.class_deltas = read_class_deltas(group.open_group("class_deltas"));
     state.pending = read_updates(group.open_group("pending"));
     const h5::Group in_flight = group.open_group("in_flight");
     const auto rounds = static_cast<std::size_t>(in_flight.links());
@@ -269,6 +270,26 @@ class StateReader {
       }
     }
     return velocity;
+  }
+
+  std::vector<ClassDelta> read_class_deltas(const h5::Group& list) const {
+    std::vector<ClassDelta> deltas;
+    const auto count = static_cast<std::size_t>(list.get<std::int32_t>("deltas"));
+    for (std::size_t i = 0; i < count; ++i) {
+      const h5::Group item = list.open_group(item_name(i));
+      ClassDelta delta;
+      delta.depth = item.get<std::int32_t>("depth_blocks");
+      delta.segment = item.get<std::int32_t>("segment");
+      check_index(item, "segment", delta.segment, table_.size());
+      delta.values = item.read_array<float>("values");
+      const Segment& segment = table_[SegmentId(delta.segment)];
+      if (static_cast<std::int64_t>(delta.values.size()) != segment.numel) {
+        item.context().refuse(fmt::format("{} has {} values, segment {} needs {}", item.path(),
+                                          delta.values.size(), segment.name, segment.numel));
+      }
+      deltas.push_back(std::move(delta));
+    }
+    return deltas;
   }
 
   std::vector<PendingUpdate> read_updates(const h5::Group& list) const {

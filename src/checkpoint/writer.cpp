@@ -187,6 +187,16 @@ void write_state(h5::Group root, const Checkpoint& checkpoint) {
   velocity.set<std::int32_t>("segments", narrow<std::int32_t>(state.velocity.size()));
   for (std::size_t i = 0; i < state.velocity.size(); ++i)
     velocity.write_array(item_name(i), state.velocity[i]);
+  h5::Group deltas = group.create_group("class_deltas");
+  deltas.set_text("about",
+                  "mean delta with which clients of depth_blocks blocks last moved a segment, float32");
+  deltas.set<std::int32_t>("deltas", narrow<std::int32_t>(state.class_deltas.size()));
+  for (std::size_t i = 0; i < state.class_deltas.size(); ++i) {
+    h5::Group item = deltas.create_group(item_name(i));
+    item.set("depth_blocks", state.class_deltas[i].depth);
+    item.set("segment", state.class_deltas[i].segment);
+    item.write_array("values", state.class_deltas[i].values);
+  }
   write_input(group, checkpoint.input);
   h5::Group pending = group.create_group("pending");
   for (std::size_t i = 0; i < state.pending.size(); ++i)

@@ -169,6 +169,11 @@ void refuse_impossible(Subcommand subcommand, const RunOptions& o, const Written
          "--warmup-rounds cannot be {} (the run has {} rounds), warm up over at most so many",
          o.local.warmup_rounds, o.rounds);
   }
+  if (training && o.policy.depth_momentum > 0 && o.policy.merge != MergeKind::deltas) {
+    fail(ExitCode::usage,
+         "--depth-momentum cannot be {} beside --merge {} (it mixes deltas), give --merge deltas",
+         o.policy.depth_momentum, to_string(o.policy.merge));
+  }
   if (training && o.output.empty()) {
     fail(ExitCode::usage,
          "--output cannot be empty (checkpoints and metrics are written there), give a directory");

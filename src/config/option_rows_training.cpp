@@ -61,6 +61,16 @@ void add_policy(Table& t) {
          "of the step that a merge takes towards the mean of the updates, or along their mean delta");
   t.real("server-momentum", AT(policy.server_momentum), 0, true, 0.9999,
          "of these steps (FedAvgM); 0 = none");
+  only(
+      t.real(
+          "depth-momentum", AT(policy.depth_momentum), 0, true, 1,
+          "share of the delta of a client's last block that is replaced by the mean delta which clients of "
+          "the next larger depth have for this block and those above it (InclusiveFL); 0 = none"),
+      "balance",
+      [](const RunOptions& o) {
+        return o.policy.depth_momentum == 0 || o.fleet.balance == BalanceKind::wide;
+      },
+      "clients of unlike width have no common delta");
   t.flag("pace-correction", AT(policy.pace_correction),
          "a client that delivers k times as often as the slowest trainer of a segment counts 1/k each time");
 }

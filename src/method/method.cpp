@@ -11,7 +11,8 @@ const std::vector<Method>& methods() {
   static const std::vector<Method> all{
       method::co_s2p(),      method::depthfl(),  method::fedavg(),   method::fedavg_smallest(),
       method::fedavg_drop(), method::heterofl(), method::fedrolex(), method::federated_dropout(),
-      method::fjord(),       method::scalefl(),  method::ra_fed(),   method::fiarse()};
+      method::fjord(),       method::scalefl(),  method::ra_fed(),   method::fiarse(),
+      method::inclusivefl()};
   return all;
 }
 

@@ -17,5 +17,6 @@ Method heterofl();
 Method ra_fed();
 Method scalefl();
 Method fiarse();
+Method inclusivefl();
 
 }  // namespace cos2p::method

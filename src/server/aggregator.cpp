@@ -8,6 +8,7 @@
 
 #include "cos2p/support/error.hpp"
 #include "cos2p/support/narrow.hpp"
+#include "depth_momentum.hpp"
 
 namespace cos2p {
 namespace {
@@ -72,9 +73,16 @@ Aggregator::Aggregator(const SegmentTable& table, ModelStore& store, const Polic
       segments_[static_cast<std::size_t>(segment.id.value())].velocity.assign(
           static_cast<std::size_t>(segment.numel), 0.0F);
   }
+  if (policy.depth_momentum > 0) {
+    std::vector<Assignment> assignments;
+    for (const ClientState& client : clients_) assignments.push_back(client.trainer.assignment);
+    depth_momentum_ = std::make_unique<DepthMomentum>(table, assignments, policy.depth_momentum);
+  }
   records_.resize(segments);
   contributed_.assign(segments, std::vector<bool>(clients_.size(), false));
 }
+
+Aggregator::~Aggregator() = default;
 
 bool Aggregator::trains_now(const ClientState& client, const Segment& segment) const {
   return client.trainer.active &&
@@ -272,6 +280,7 @@ SegmentMerge Aggregator::merge(SegmentId id) {
   const Segment& segment = table_[id];
   SegmentState& state = segments_[static_cast<std::size_t>(id.value())];
   std::vector<MergeInput> inputs;
+  std::vector<std::int32_t> senders;
   SegmentMerge result;
   result.segment = id;
   result.staleness = state.folded_staleness;
@@ -279,10 +288,13 @@ SegmentMerge Aggregator::merge(SegmentId id) {
   for (std::int32_t client : state.folded_clients) contributed[static_cast<std::size_t>(client)] = true;
   for (const Pending& pending : state.pending) {
     inputs.push_back(input_of(pending));
+    senders.push_back(pending.header.client);
     result.staleness.push_back(pending.staleness);
     contributed[static_cast<std::size_t>(pending.header.client)] = true;
   }
   const Anchor present = anchor(segment, state);
+  const std::vector<MergeInput> sent = inputs;
+  if (depth_momentum_) depth_momentum_->distil(segment, senders, inputs);
   MergeStep step;
   step.deltas = policy_.merge == MergeKind::deltas;
   step.changed = policy_.normalize == NormalizeKind::changed;
@@ -292,6 +304,7 @@ SegmentMerge Aggregator::merge(SegmentId id) {
   const MergeKernel kernel(segment, inputs, &state.sums, present, step);
   result.version =
       store_.publish(id, threads_, [&](std::int64_t begin, Span<float> part) { kernel.merge(begin, part); });
+  if (depth_momentum_) depth_momentum_->learn(segment, senders, sent);
   result.updates = narrow<int>(result.staleness.size());
   SegmentRecord& record = records_[static_cast<std::size_t>(id.value())];
   record.version = result.version;
@@ -352,6 +365,7 @@ void Aggregator::save(Checkpoint& checkpoint) const {
   checkpoint.state.open_since_s.clear();
   checkpoint.state.pending.clear();
   checkpoint.state.velocity.clear();
+  checkpoint.state.class_deltas = depth_momentum_ ? depth_momentum_->save() : std::vector<ClassDelta>{};
   for (const Segment& segment : table_) {
     const Span<const float> values = store_.values(segment.id);
     checkpoint.values.emplace_back(values.begin(), values.end());
@@ -376,6 +390,7 @@ void Aggregator::restore(const Checkpoint& checkpoint) {
   COS2P_ASSERT(checkpoint.values.size() == segments_.size() &&
                checkpoint.segments.size() == segments_.size());
   records_ = checkpoint.segments;
+  if (depth_momentum_) depth_momentum_->restore(checkpoint.state.class_deltas);
   for (const Segment& segment : table_) {
     const auto index = static_cast<std::size_t>(segment.id.value());
     store_.restore(segment.id, checkpoint.values[index], checkpoint.segments[index].version);

@@ -129,6 +129,8 @@ BOOST_AUTO_TEST_CASE(what_does_not_fit_together_is_refused) {
   edited("is assigned 9 blocks", [](Editor& e) { e.set_int("/clients/0001", "kept_blocks", 9); });
   edited("segment 99 is not in 0..8", [](Editor& e) { e.set_int("/state/pending/000000", "segment", 99); });
   edited("client -1 is not in 0..2", [](Editor& e) { e.set_int("/state/in_flight/000001", "client", -1); });
+  edited("/state/class_deltas/000001 has 3 values",
+         [](Editor& e) { e.replace_dataset("/state/class_deltas/000001/values", {3}, H5T_IEEE_F32LE); });
   edited("/state/velocity/000002 has 3 values",
          [](Editor& e) { e.replace_dataset("/state/velocity/000002", {3}, H5T_IEEE_F32LE); });
   edited("/state/pending/000001 has 3 values",

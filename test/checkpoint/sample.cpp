@@ -101,6 +101,7 @@ RunState random_state(Rng& rng, const SegmentTable& table, int round, std::int32
   for (const Segment& segment : table) {
     std::vector<float> velocity(static_cast<std::size_t>(segment.numel));
     for (float& value : velocity) value = static_cast<float>(rng.normal());
+    if (segment.block == 1) state.class_deltas.push_back({2, segment.id.value(), velocity});
     if (round % 2 == 0) state.velocity.push_back(std::move(velocity));
   }
   for (int i = 0; i < 4; ++i) state.pending.push_back(random_update(rng, table, clients));
@@ -156,6 +157,7 @@ class ByteSink {
   }
   void one(const EvaluationRow& r) { put(r.round, r.block, r.time_s, r.loss, r.accuracy); }
   void one(const ClientRow& r) { put(r.round, r.client, r.client_round, r.time_s, r.report); }
+  void one(const ClassDelta& d) { put(d.depth, d.segment, d.values); }
   void one(const PendingUpdate& u) {
     put(u.client, u.client_round, u.segment, u.base_version, u.weight, u.bitmap, u.values);
   }
@@ -227,9 +229,9 @@ std::string bytes_of(const Checkpoint& c) {
   if (c.input.vocabulary) sink.put(c.input.vocabulary->to_text(), c.input.vocabulary->lower_case());
   sink.put(c.history.rounds, c.history.evaluations, c.history.clients);
   const RunState& s = c.state;
-  sink.put(s.round, s.time_s, s.seed, s.open_since_s, s.velocity, s.pending, s.in_flight, s.next_start_s,
-           s.idle_since_s, s.taking_part, s.away_until_s, s.open_updates, s.open_round, s.open_weight,
-           s.open_compute_s, s.open_waiting_s);
+  sink.put(s.round, s.time_s, s.seed, s.open_since_s, s.velocity, s.class_deltas, s.pending, s.in_flight,
+           s.next_start_s, s.idle_since_s, s.taking_part, s.away_until_s, s.open_updates, s.open_round,
+           s.open_weight, s.open_compute_s, s.open_waiting_s);
   return sink.bytes;
 }
 

@@ -5,7 +5,7 @@ fleet=("${TINY[@]/1,0.7,0.5/1,0.7,0.6}" --clients 6 --rounds 2)
 
 "$C" simulate --help | tr -s " \n" " " >help.txt  # in one line: names and texts may be broken anywhere
 names=$("$C" simulate --method none 2>&1 | grep -o '(known: [^)]*)' | tr -d '(),' | sed 's/known: //')
-for name in co-s2p depthfl fedavg fedavg-smallest fedavg-drop heterofl fedrolex federated-dropout fjord scalefl ra-fed fiarse; do
+for name in co-s2p depthfl fedavg fedavg-smallest fedavg-drop heterofl fedrolex federated-dropout fjord scalefl ra-fed fiarse inclusivefl; do
   grep -qw -- "$name" <<<"$names" || bad "$name is not known: $names"
   grep -q -- "$name: " help.txt || bad "help does not say what $name is"
 done

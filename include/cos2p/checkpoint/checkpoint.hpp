@@ -97,6 +97,12 @@ struct InFlightRound {
   RoundReport report;
 };
 
+/// The mean delta with which clients of one depth last moved a segment (src/server/depth_momentum.hpp).
+struct ClassDelta {
+  std::int32_t depth = 0, segment = 0;
+  std::vector<float> values;  ///< of the full segment
+};
+
 /// /state: what else a resume needs
 struct RunState {
   std::int32_t round = 0;  ///< rounds closed
@@ -105,6 +111,7 @@ struct RunState {
       0;  ///< random streams are named by (seed, purpose, client, local round): no more state is needed
   std::vector<double> open_since_s;  ///< per segment: arrival of the first pending update, < 0 where none
   std::vector<std::vector<float>> velocity;  ///< per segment, full; empty where the server has no momentum
+  std::vector<ClassDelta> class_deltas;
   std::vector<PendingUpdate> pending;
   std::vector<InFlightRound> in_flight;
   std::vector<double>

@@ -53,6 +53,9 @@ struct PolicyOptions {
   /// the mean delta (FedAvgM).
   double server_rate = 1;
   double server_momentum = 0;
+  /// beta of src/server/depth_momentum.hpp: how much of the delta of a client's last block comes from deeper
+  /// clients (InclusiveFL); 0 = none.
+  double depth_momentum = 0;
   bool lockstep() const { return kind == PolicyKind::sync; }
   bool at_once() const { return kind == PolicyKind::async || kind == PolicyKind::fedasync; }
 };

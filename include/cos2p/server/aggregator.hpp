@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -12,6 +13,8 @@
 #include "cos2p/transport/model_store.hpp"
 
 namespace cos2p {
+
+class DepthMomentum;
 
 /// What the aggregator knows of a client.
 struct Trainer {
@@ -38,6 +41,7 @@ class Aggregator {
  public:
   Aggregator(const SegmentTable& table, ModelStore& store, const PolicyOptions& policy,
              std::vector<Trainer> trainers, int threads);
+  ~Aggregator();
 
   /// Checks an update before memory is given to it: known client and segment, sizes that can be. Reads
   /// nothing that changes, so any thread may call it. Fills `reason`.
@@ -111,7 +115,8 @@ class Aggregator {
   std::vector<ClientState> clients_;
   std::vector<SegmentState> segments_;
   std::vector<SegmentRecord> records_;
-  std::vector<std::vector<bool>> contributed_;  ///< per segment, per client
+  std::unique_ptr<DepthMomentum> depth_momentum_;  ///< null where it is 0
+  std::vector<std::vector<bool>> contributed_;     ///< per segment, per client
 };
 
 }  // namespace cos2p
