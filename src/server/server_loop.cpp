@@ -25,7 +25,7 @@ class Background {
     Checkpoint snapshot;
     bool evaluate = false, write = false;
   };
-  using Done = std::function<void(std::vector<EvaluationRow> rows, std::string path)>;
+  using Done = std::function<void(std::vector<EvaluationRow> rows)>;
 
   Background(Evaluator& evaluator, std::string directory, Done done)
       : evaluator_(evaluator),
@@ -63,14 +63,13 @@ class Background {
       if (job_ == nullptr) return;
       lock.unlock();
       std::vector<EvaluationRow> rows;
-      std::string path;
       if (job_->evaluate) {
         rows = evaluate_checkpoint(evaluator_, job_->snapshot);
         auto& history = job_->snapshot.history.evaluations;
         history.insert(history.end(), rows.begin(), rows.end());
       }
-      if (job_->write) path = try_write_checkpoint(directory_, job_->snapshot);
-      done_(std::move(rows), std::move(path));
+      if (job_->write) try_write_checkpoint(directory_, job_->snapshot);
+      done_(std::move(rows));
       lock.lock();
       job_ = nullptr;
     }
@@ -98,9 +97,8 @@ class MergeThread {
         round_(core.round()),
         finished_(core.finished()),
         logged_clients_(core.history().clients.size()),
-        background_(evaluator, options.output, [this](std::vector<EvaluationRow> rows, std::string path) {
-          background_done(std::move(rows), std::move(path));
-        }) {
+        background_(evaluator, options.output,
+                    [this](std::vector<EvaluationRow> rows) { background_done(std::move(rows)); }) {
     core_.on_round_closed = [this](const RoundRow& row) { round_closed(row); };
     core_.on_dropped = [this](const MessageHeader& header, UpdateVerdict verdict, const std::string& reason) {
       dropped(header, verdict, reason);
@@ -207,7 +205,7 @@ class MergeThread {
                  drop_lines_ == kLines ? "; further ones are only counted" : "");
   }
 
-  void background_done(std::vector<EvaluationRow> rows, std::string) {
+  void background_done(std::vector<EvaluationRow> rows) {
     const std::lock_guard<std::mutex> lock(results_mutex_);
     results_.push_back(std::move(rows));
   }

@@ -19,9 +19,10 @@ namespace cos2p {
 
 namespace {
 
-constexpr int kTurnTag = 17;      // on MPI_COMM_WORLD: it is this worker's turn to make its pair
+constexpr int kTurnTag = 17;      // on MPI_COMM_WORLD: whose turn it is to make its pair
 constexpr int kGreetingTag = 18;  // on the pair: what the server has
 constexpr double kPairLimit_s = 7;
+constexpr double kTurnLimit_s = 8;  // of a worker that waits while another's pair is made
 constexpr double kLinger_s = 3e-3;  // longer than two megabytes take on a slow network's first hop
 
 struct Pair {
@@ -97,7 +98,9 @@ RmaServerFabric::RmaServerFabric(MpiRuntime& mpi, ModelStore& store, RingOptions
   constexpr std::size_t kAlignment = 4096;  // osc/sm aligns a window to a cache line only
   for (int worker = 1; worker < mpi.size(); ++worker) {
     refuse_in_words(mpi, watchdog, worker, [&] {
-      COS2P_MPI(MPI_Send, nullptr, 0, MPI_BYTE, worker, kTurnTag, MPI_COMM_WORLD);
+      // All that wait hear of each turn: where one hangs, they know it within a turn's time.
+      for (int waiting = worker; waiting < mpi.size(); ++waiting)
+        COS2P_MPI(MPI_Send, &worker, 1, MPI_INT, waiting, kTurnTag, MPI_COMM_WORLD);
       Pair pair = make_pair(worker, ring_bytes + kAlignment, store.memory());
       Greeting greeting;
       const auto address = reinterpret_cast<std::uintptr_t>(pair.ring.local());
@@ -177,11 +180,11 @@ RmaWorkerFabric::RmaWorkerFabric(MpiRuntime& mpi, const SegmentTable& table, Rin
   State& s = *state_;
   Watchdog& watchdog = mpi.state_->watchdog;
   const int worker = mpi.rank();
-  {
+  for (int turn = 0; turn != worker;) {
     watchdog.set_verdict(fabric_failure(mpi, worker, "the server does not call this worker"),
                          static_cast<int>(ExitCode::environment));
-    const Watchdog::Watch watch(&watchdog, kPairLimit_s * worker);
-    COS2P_MPI(MPI_Recv, nullptr, 0, MPI_BYTE, 0, kTurnTag, MPI_COMM_WORLD, MPI_STATUS_IGNORE);
+    const Watchdog::Watch watch(&watchdog, kTurnLimit_s);
+    COS2P_MPI(MPI_Recv, &turn, 1, MPI_INT, 0, kTurnTag, MPI_COMM_WORLD, MPI_STATUS_IGNORE);
   }
   refuse_in_words(mpi, watchdog, worker, [&] {
     s.pair = make_pair(worker, 0, {});

@@ -48,6 +48,7 @@ class ImageSamples : public Samples {
       : images_(std::move(images)), batches_(images_, normalization, augment) {}
   ImageSamples(const ImageSamples&) = delete;
   ImageSamples& operator=(const ImageSamples&) = delete;
+  ~ImageSamples() override = default;
   const ImageSet& set() const override { return images_; }
   Element element() const override { return Element::float32; }
   std::vector<std::int64_t> batch_shape(Span<const std::int64_t> indices) const override;

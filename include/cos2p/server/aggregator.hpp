@@ -42,6 +42,8 @@ class Aggregator {
   Aggregator(const SegmentTable& table, ModelStore& store, const PolicyOptions& policy,
              std::vector<Trainer> trainers, int threads);
   ~Aggregator();
+  Aggregator(const Aggregator&) = delete;
+  Aggregator& operator=(const Aggregator&) = delete;
 
   /// Checks an update before memory is given to it: known client and segment, sizes that can be. Reads
   /// nothing that changes, so any thread may call it. Fills `reason`.

@@ -22,6 +22,8 @@ class Evaluator {
   /// `table` and `samples` must outlive it. `device` as on the command line ("auto", "cpu", "cuda:0").
   Evaluator(const SegmentTable& table, const Samples& samples, const std::string& device, int batch_size);
   ~Evaluator();
+  Evaluator(const Evaluator&) = delete;
+  Evaluator& operator=(const Evaluator&) = delete;
   /// `values[segment]` = the full segment's values. Results are sorted by block.
   std::vector<ExitResult> evaluate(const std::vector<std::vector<float>>& values);
   std::string device_name() const;
