@@ -27,8 +27,8 @@ std::vector<torch::Tensor> trained_exits(std::vector<torch::Tensor> logits) {
 /// The widths that the client's steps are drawn from; the last is that of the whole model.
 std::vector<VitWidth> widths_of(const Vit& model, int widths) {
   const VitShape& shape = model.shape();
-  const Assignment whole{shape.kept_blocks, shape.frozen_blocks, narrow<int>(shape.heads.front().size()),
-                         narrow<int>(shape.neurons.front().size())};
+  const Assignment whole{shape.kept_blocks, shape.frozen_blocks, narrow<int>(shape.heads.back().size()),
+                         narrow<int>(shape.neurons.back().size())};
   std::vector<VitWidth> result;
   for (const Assignment& a : dropout_ladder(model.table().options(), whole, widths))
     result.push_back({a.heads, a.neurons});
@@ -36,6 +36,10 @@ std::vector<VitWidth> widths_of(const Vit& model, int widths) {
 }
 
 }  // namespace
+
+int micro_batch_of(const LocalTrainer::Setup& setup, int client) {
+  return setup.micro_batches == nullptr ? 0 : setup.micro_batches->at(static_cast<std::size_t>(client));
+}
 
 std::vector<std::int64_t> class_counts(const LabelledSet& set, const std::vector<std::int64_t>& samples) {
   std::vector<std::int64_t> counts(static_cast<std::size_t>(set.classes), 0);
@@ -54,6 +58,7 @@ bool LocalSteps::run(const LocalTrainer::KeepGoing& keep_going, RoundReport& rep
   const double distilled =
       distillation_weight(local.objective, static_cast<double>(notice.round) / std::max(1, notice.rounds));
   const std::vector<VitWidth> widths = widths_of(model, local.ordered_dropout);
+  const int micro_batch = micro_batch_of(setup, client);
   Rng width_draw(setup.seed,
                  {kWidthDraw, static_cast<std::uint64_t>(client), static_cast<std::uint64_t>(index)});
   torch::Tensor loss_sum = torch::zeros({}, device), correct = torch::zeros({}, device);
@@ -61,25 +66,33 @@ bool LocalSteps::run(const LocalTrainer::KeepGoing& keep_going, RoundReport& rep
   for (int step = 0; step < report.steps; ++step) {
     if (!keep_going()) return false;
     stream.take(local.batch_size, indices);
-    const auto count = narrow<std::int64_t>(indices.size());
-    const BatchTensors batch = batch_tensors(*setup.samples, indices, &rng, device);
     const std::size_t drawn = width_draw.below(widths.size());
     const bool imitated = local.ordered_dropout_distillation && drawn + 1 < widths.size();
     const VitWidth& width = imitated ? widths.back() : widths[drawn];
-    const std::vector<torch::Tensor> logits =
-        trained_exits(model.forward(batch.input, true, nullptr, &width));  // (B, K) each
-    Objective result = objective(logits, batch.labels, view, local.objective, distilled);
-    result.loss.backward();
-    if (imitated) {
-      const std::vector<torch::Tensor> part =
-          trained_exits(model.forward(batch.input, true, nullptr, &widths[drawn]));
-      imitation_loss(part, logits, local.objective).backward();  // on top of the gradients of the whole
+    const std::size_t piece = micro_batch > 0 ? static_cast<std::size_t>(micro_batch) : indices.size();
+    for (std::size_t begin = 0; begin < indices.size(); begin += piece) {
+      const std::size_t size = std::min(piece, indices.size() - begin);
+      const auto count = static_cast<double>(size);
+      // Losses are means over samples: weighted by size, the gradients add up to the whole batch's.
+      const auto backward = [&](const torch::Tensor& loss) {
+        (size == indices.size() ? loss : loss * (count / static_cast<double>(indices.size()))).backward();
+      };
+      const BatchTensors batch = batch_tensors(*setup.samples, {indices.data() + begin, size}, &rng, device);
+      const std::vector<torch::Tensor> logits =
+          trained_exits(model.forward(batch.input, true, nullptr, &width));  // (B, K) each
+      const Objective result = objective(logits, batch.labels, view, local.objective, distilled);
+      backward(result.loss);
+      if (imitated) {
+        const std::vector<torch::Tensor> part =
+            trained_exits(model.forward(batch.input, true, nullptr, &widths[drawn]));
+        backward(imitation_loss(part, logits, local.objective));  // on top of the gradients of the whole
+      }
+      const torch::NoGradGuard no_grad;
+      loss_sum += result.deepest * count;
+      correct += logits.back().argmax(1).eq(batch.labels).sum();
     }
     optimizer.step();
-    const torch::NoGradGuard no_grad;
-    loss_sum += result.deepest * static_cast<double>(count);
-    correct += logits.back().argmax(1).eq(batch.labels).sum();
-    report.samples += count;
+    report.samples += narrow<std::int64_t>(indices.size());
   }
   report.loss = loss_sum.item<double>() / static_cast<double>(report.samples);
   report.accuracy = correct.item<double>() / static_cast<double>(report.samples);

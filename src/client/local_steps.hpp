@@ -10,6 +10,9 @@ namespace cos2p {
 /// How many of the samples there are of each class.
 std::vector<std::int64_t> class_counts(const LabelledSet& set, const std::vector<std::int64_t>& samples);
 
+/// Samples at a time of a client's batch; 0 = all of it.
+int micro_batch_of(const LocalTrainer::Setup& setup, int client);
+
 /// What one local round's optimizer steps work with.
 struct LocalSteps {
   const LocalTrainer::Setup& setup;

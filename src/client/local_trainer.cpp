@@ -117,8 +117,15 @@ void LocalTrainer::State::prepare(WorkerChannel& channel, const ClientTask& task
     VitShape shape;
     shape.kept_blocks = window.kept_blocks;
     shape.frozen_blocks = window.frozen_blocks;
+    // What is frozen costs little: it stays whole, so that the trained blocks read what the full model gives
+    // them.
     const auto of_window = [&](const std::vector<UnitSet>& sets) {
-      return std::vector<UnitSet>(sets.begin(), sets.begin() + window.kept_blocks);
+      std::vector<UnitSet> shown(sets.begin(), sets.begin() + window.kept_blocks);
+      for (int block = 0; block < window.frozen_blocks; ++block) {
+        UnitSet& set = shown[static_cast<std::size_t>(block)];
+        set = UnitSet::all(set.total());
+      }
+      return shown;
     };
     shape.heads = of_window(choice.heads);
     shape.neurons = of_window(choice.neurons);

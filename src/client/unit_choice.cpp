@@ -198,8 +198,9 @@ bool UnitChooser::due(const ClientTask& task, int index) const {
 void UnitChooser::choose(WorkerChannel& channel, const ClientTask& task, int index, RoundReport& report) {
   const WidthRule rule = setup_.width.rule;
   Choice choice(setup_, device_, channel, task, setup_.width.choice_of(index));
-  const TrainingShape training{setup_.local.batch_size, setup_.local.optimizer, setup_.local.momentum > 0,
-                               setup_.merge == MergeKind::deltas};
+  TrainingShape training{setup_.local.batch_size, setup_.local.optimizer, setup_.local.momentum > 0,
+                         setup_.merge == MergeKind::deltas};
+  training.micro_batch = micro_batch_of(setup_, task.client);
   MaskPhase phase;
   if (needs_data(rule)) phase = plan_mask_phase(*setup_.table, task.assignment, training);
   UnitChoice chosen;

@@ -126,6 +126,9 @@ void object_beside_linear(Table& t) {
                            "distillation-start", "distillation-ramp"})
     object(name, has_blocks, "a linear model has one exit");
   object(
+      "micro-batch", [has_blocks](const RunOptions& o) { return has_blocks(o) || o.local.micro_batch == 0; },
+      "a linear model keeps no activations");
+  object(
       "method",
       [has_blocks](const RunOptions& o) {
         return has_blocks(o) || o.local.objective.distillation == DistillationKind::none;

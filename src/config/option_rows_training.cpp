@@ -42,6 +42,8 @@ void add_policy(Table& t) {
       "only the discount 'hinge' has b");
   t.choice<WeightingKind>("weighting", AT(policy.weighting),
                           "what a client's update weighs: its samples, or the same for all");
+  t.real("width-exponent", AT(policy.width_exponent), 0, true, 16,
+         "an update's weight is multiplied by (share of the units that its client keeps in a block)^this");
   t.group("Server", kTrain | kPlan);
   t.choice<MergeKind>(
       "merge", AT(policy.merge),
@@ -86,6 +88,9 @@ void add_local_training(Table& t) {
       "the length of a local round is already given in steps");
   t.group("Local training", kTrain | kPlan);
   t.whole("batch-size", AT(local.batch_size), 1, 1 << 20, "samples in an optimizer step");
+  t.whole("micro-batch", AT(local.micro_batch), 0, 1 << 20,
+          "clients whose budget does not hold a batch's activations run it in parts of at least so many "
+          "samples and add up the gradients; 0 = never");
   t.choice<OptimizerKind>("optimizer", AT(local.optimizer), "of the clients");
   only(
       t.real("momentum", AT(local.momentum), 0, true, 0.9999, "of sgd; 0 = none"), "optimizer",

@@ -58,7 +58,7 @@ void BatchMaker::fill(Span<const std::int64_t> indices, Rng* rng, Span<float> ou
     int shift_x = 0, shift_y = 0;
     bool mirrored = false;
     if (rng != nullptr && augment_.crop_padding > 0) {
-      const auto places = static_cast<std::uint64_t>(2 * augment_.crop_padding + 1);
+      const std::uint64_t places = 2 * static_cast<std::uint64_t>(augment_.crop_padding) + 1;
       shift_y = static_cast<int>(rng->below(places)) - augment_.crop_padding;
       shift_x = static_cast<int>(rng->below(places)) - augment_.crop_padding;
     }
@@ -88,8 +88,8 @@ void BatchMaker::fill_image(Span<const std::uint8_t> image, int shift_x, int shi
         // The crop is taken first and mirrored afterwards.
         const int from_x = (mirrored ? width - 1 - x : x) + shift_x;
         const bool inside = row_inside && from_x >= 0 && from_x < width;
-        *out++ =
-            values[inside ? image[static_cast<std::size_t>((from_y * width + from_x) * channels + c)] : 0];
+        const std::ptrdiff_t at = (std::ptrdiff_t{from_y} * width + from_x) * channels + c;
+        *out++ = values[inside ? image[static_cast<std::size_t>(at)] : 0];
       }
     }
   }

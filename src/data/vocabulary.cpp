@@ -145,6 +145,7 @@ std::vector<std::string> alphabet_of(const std::map<std::string, std::int64_t>& 
   std::sort(kept.begin(), kept.end());
   if (kept.size() > room) kept.resize(room);
   std::vector<std::string> tokens;
+  tokens.reserve(kept.size());
   for (const auto& [count, token] : kept) tokens.push_back(token);
   std::sort(tokens.begin(), tokens.end());
   return tokens;

@@ -22,6 +22,7 @@
 #include "cos2p/support/blas.hpp"
 #include "cos2p/support/clock.hpp"
 #include "cos2p/support/error.hpp"
+#include "cos2p/support/hash.hpp"
 #include "signals.hpp"
 
 namespace cos2p {
@@ -44,9 +45,12 @@ void write_text(const std::string& path, const std::string& text) {
   }
 }
 
-/// A row's name as a directory's.
+/// A row's name as a directory's. File systems take 255 bytes: what is cut off is told apart by a hash.
 std::string directory_name(const std::string& label, std::uint64_t seed) {
+  constexpr std::size_t kLongest = 180;
   std::string name = label;
+  if (name.size() > kLongest)
+    name = fmt::format("{}-{:016x}", label.substr(0, kLongest), hash64(label.data(), label.size()));
   for (char& c : name) {
     if (std::isalnum(static_cast<unsigned char>(c)) == 0 && std::strchr("-._=", c) == nullptr) c = '+';
   }

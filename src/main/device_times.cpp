@@ -35,7 +35,9 @@ DeviceTimes::DeviceTimes(const Experiment& experiment, const std::vector<double>
     if (assignment.takes_part()) {
       for (int round = 0; round < window_count(table, assignment); ++round)
         device.windows.push_back(average_cost(experiment, window_at(table, assignment, round)));
-      if (needs_data(width_.rule)) device.choice = plan_mask_phase(table, assignment, experiment.training);
+      TrainingShape training = experiment.training;
+      training.micro_batch = experiment.fleet.micro_batches[c];
+      if (needs_data(width_.rule)) device.choice = plan_mask_phase(table, assignment, training);
     } else {
       device.windows.emplace_back();
     }

@@ -70,6 +70,7 @@ TrainingShape training_shape(const RunOptions& options) {
   shape.batch_size = options.local.batch_size;
   shape.optimizer = options.local.optimizer;
   shape.momentum = options.local.momentum > 0;
+  shape.micro_batch = options.local.micro_batch;
   shape.masked = options.local.weight_mask != WeightMaskKind::none;
   shape.deltas = options.policy.merge == MergeKind::deltas;
   return shape;
@@ -98,11 +99,11 @@ void load_texts(Experiment& e, const std::optional<Vocabulary>& given) {
   e.input.vocabulary = given ? *given : make_vocabulary(e.options, dataset.train.texts);
   const Vocabulary& vocabulary = *e.input.vocabulary;
   e.model = complete_text_model(e.options, vocabulary.size(), dataset.train.classes);
-  auto train = std::make_unique<TextSamples>(std::move(dataset.train), vocabulary, e.model.max_length);
+  auto train = std::make_unique<TextSamples>(dataset.train, vocabulary, e.model.max_length);
   spdlog::info("data: {} word pieces; {:.1f} % of the training texts are longer than --max-length {} and cut",
                vocabulary.size(), 100 * train->share_cut(), e.model.max_length);
   e.train = std::move(train);
-  e.test = std::make_unique<TextSamples>(std::move(dataset.test), vocabulary, e.model.max_length);
+  e.test = std::make_unique<TextSamples>(dataset.test, vocabulary, e.model.max_length);
 }
 
 }  // namespace
@@ -169,7 +170,7 @@ std::unique_ptr<Samples> load_test_samples(const DatasetOptions& options, const 
   if (texts) {
     TextSet test = load_text_dataset(options).test;
     check(test.classes == model.classes, fmt::format("{} classes", test.classes));
-    return std::make_unique<TextSamples>(std::move(test), *input.vocabulary, model.max_length);
+    return std::make_unique<TextSamples>(test, *input.vocabulary, model.max_length);
   }
   ImageSet test = load_dataset(options).test;
   check(test.height == model.image_height && test.width == model.image_width &&

@@ -150,7 +150,7 @@ int work(MpiRuntime& mpi, const Experiment& e) {
                          [] { std::this_thread::sleep_for(std::chrono::microseconds(100)); });
   LocalTrainer trainer({e.table.get(), e.train.get(), &e.partition, &e.fleet.assignments, e.options.local,
                         e.options.width, e.options.policy.merge, e.options.seed, e.options.device,
-                        mpi.launch().local_rank, &e.shares});
+                        mpi.launch().local_rank, &e.shares, &e.fleet.micro_batches});
   WorkerLoopOptions loop;
   loop.stop_requested = stop_requested;
   if (!e.options.emulate_speeds.empty()) {

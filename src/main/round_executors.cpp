@@ -39,6 +39,7 @@ LocalTrainer::Setup trainer_setup(const Experiment& e) {
   setup.seed = e.options.seed;
   setup.device = e.options.device;
   setup.shares = &e.shares;
+  setup.micro_batches = &e.fleet.micro_batches;
   setup.shares_process = true;
   return setup;
 }

@@ -143,7 +143,8 @@ std::vector<Tensor> Vit::forward(const Tensor& input, bool training, const VitGa
   }
   for (int block = 0; block < shape_.kept_blocks; ++block) {
     const at::AutoGradMode mode(gradients && (gates != nullptr || block >= shape_.frozen_blocks));
-    x = run_block(block, std::move(x), training, lengths, gates, width, logits);
+    const VitWidth* narrowed = block >= shape_.frozen_blocks ? width : nullptr;  // frozen blocks stay whole
+    x = run_block(block, std::move(x), training, lengths, gates, narrowed, logits);
   }
   return logits;
 }

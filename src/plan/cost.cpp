@@ -118,18 +118,22 @@ PartCost exit_part(const Sizes& s) {
 std::vector<PartCost> parts_of(const SegmentTable& table, const Assignment& a,
                                const TrainingShape& training) {
   const ModelOptions& m = table.options();
-  const Sizes sizes{training.batch_size,
-                    m.tokens(),
-                    m.dim,
-                    m.head_dim(),
-                    m.classes,
-                    table[table.embedding()].tensors[0].shape[1],
-                    a.heads,
-                    a.neurons};
+  Sizes sizes{training.batch_size,
+              m.tokens(),
+              m.dim,
+              m.head_dim(),
+              m.classes,
+              table[table.embedding()].tensors[0].shape[1],
+              a.heads,
+              a.neurons};
   std::vector<PartCost> parts;
   for (const Segment& segment : table) {
     if (segment.block >= a.kept_blocks) continue;
     const bool deepest = segment.block + 1 == a.kept_blocks;
+    const bool trained = a.frozen_blocks == 0 || segment.block >= a.frozen_blocks;
+    // Frozen blocks keep all their units.
+    sizes.heads = trained ? a.heads : m.heads;
+    sizes.neurons = trained ? a.neurons : m.feed_forward;
     PartCost part;
     switch (segment.kind) {
       case SegmentKind::embedding:
@@ -145,9 +149,9 @@ std::vector<PartCost> parts_of(const SegmentTable& table, const Assignment& a,
         part = exit_part(sizes);
         break;
     }
-    const std::int64_t units = segment.kind == SegmentKind::attention ? a.heads : a.neurons;
+    const std::int64_t units = segment.kind == SegmentKind::attention ? sizes.heads : sizes.neurons;
     fill_parameters(part, segment, segment.units > 0 ? units : 0);
-    part.trained = a.frozen_blocks == 0 || segment.block >= a.frozen_blocks;
+    part.trained = trained;
     if (!training.masked) part.masked = 0;
     part.saved += part.masked;
     if (!part.trained) part.forward_workspace += part.masked;
@@ -181,23 +185,27 @@ std::int64_t optimizer_floats(const TrainingShape& training, std::int64_t traine
   return training.momentum ? trained : 0;
 }
 
+/// `batch`: floats of the samples that are there at a time.
 MemoryEstimate peak_memory(const std::vector<PartCost>& parts, std::int64_t batch, const PlanCost& cost,
                            const TrainingShape& training) {
+  // Where gradients are added up, those of all weights stay from one piece of the batch to the next.
+  const std::int64_t added_up = training.accumulates() ? cost.trained_parameters : 0;
   Peak peak(cost.parameters + (training.deltas ? cost.trained_parameters : 0),
             optimizer_floats(training, cost.trained_parameters));
   std::int64_t saved = batch, input = 0;
   for (const PartCost& part : parts) {
     // A frozen part keeps nothing, but what it reads is there while it works.
     if (part.trained) saved += part.saved;
-    peak.visit(0, saved + (part.trained ? 0 : input), part.forward_workspace);
+    peak.visit(added_up, saved + (part.trained ? 0 : input), part.forward_workspace);
     input = part.forward_workspace;
   }
-  std::int64_t gradients = 0, largest = 0;
+  std::int64_t gradients = added_up, largest = 0;
   for (auto part = parts.rbegin(); part != parts.rend(); ++part) {
     if (!part->trained) continue;
-    gradients += part->parameters;
+    const std::int64_t fresh = part->parameters;  // a part's gradients exist before they are added
+    if (added_up == 0) gradients += fresh;
     largest = std::max(largest, part->largest_tensor);
-    peak.visit(gradients, saved, part->backward_workspace);
+    peak.visit(gradients, saved, part->backward_workspace + (added_up == 0 ? 0 : fresh));
     saved -= part->saved;
     // The masked matrix's gradient becomes the matrix's by way of two temporaries.
     if (part->masked > 0) peak.visit(gradients, saved + part->masked, 3 * part->largest_tensor);
@@ -296,8 +304,10 @@ PlanCost estimate_cost(const SegmentTable& table, const Assignment& assignment,
     cost.push_bytes += part.parameters * kFloat;
     cost.step_flops += part.backward_flops;
   }
-  const ModelOptions& m = table.options();
-  cost.memory = peak_memory(parts, batch_floats(m, training.batch_size), cost, training);
+  TrainingShape piece = training;
+  if (training.accumulates()) piece.batch_size = training.micro_batch;
+  cost.memory = peak_memory(parts_of(table, assignment, piece),
+                            batch_floats(table.options(), piece.batch_size), cost, training);
   return cost;
 }
 

@@ -188,6 +188,27 @@ Assignment plan_one(const SegmentTable& table, const TrainingShape& training, co
   }
 }
 
+/// The largest part of a batch that the budget holds (halves of halves, none less than the shape's): what the
+/// plan counted on is only needed where memory is short, and smaller pieces are slower.
+void choose_micro_batch(const SegmentTable& table, const TrainingShape& training, FleetPlan& plan,
+                        std::size_t client) {
+  const Assignment& assignment = plan.assignments[client];
+  TrainingShape shape = training;
+  shape.micro_batch = 0;
+  PlanCost cost;
+  if (assignment.takes_part()) {
+    cost = largest_cost(table, assignment, shape);
+    for (int piece = training.batch_size; training.accumulates() && !holds(plan.budgets[client], cost);) {
+      piece = std::max(training.micro_batch, (piece + 1) / 2);
+      shape.micro_batch = piece;
+      cost = largest_cost(table, assignment, shape);
+      if (piece == training.micro_batch) break;
+    }
+  }
+  plan.costs.push_back(cost);
+  plan.micro_batches.push_back(shape.micro_batch);
+}
+
 void name_dropped(const FleetRules& rules, FleetPlan& plan) {
   const std::string dropped =
       name_clients(plan.assignments.size(), [&](std::size_t c) { return !plan.assignments[c].takes_part(); });
@@ -259,9 +280,8 @@ FleetPlan plan_fleet(const SegmentTable& table, const TrainingShape& training,
         fmt::format("the model that is trained has {} of the {} blocks (--submodel smallest)", blocks,
                     table.options().blocks));
   }
-  for (const Assignment& assignment : plan.assignments) {
-    plan.costs.push_back(assignment.takes_part() ? largest_cost(table, assignment, training) : PlanCost{});
-  }
+  for (std::size_t client = 0; client < plan.assignments.size(); ++client)
+    choose_micro_batch(table, training, plan, client);
   return plan;
 }
 

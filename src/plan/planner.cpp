@@ -137,12 +137,21 @@ BalanceKind parse_balance_kind(const std::string& text) {
        "--balance '{}' is unknown (known: balanced, deep, wide, shallow), choose one of them", text);
 }
 
+namespace {
+
+/// What shares of the full model are shares of: its training with the whole batch at once.
+std::int64_t full_memory(const SegmentTable& table, TrainingShape training) {
+  training.micro_batch = 0;
+  return memory_of(table, full_assignment(table.options()), training);
+}
+
+}  // namespace
+
 double budget_share(const ClientBudget& budget, const SegmentTable& table, const TrainingShape& training) {
   const auto of = [](std::int64_t part, std::int64_t whole) {
     return std::min(1.0, static_cast<double>(part) / static_cast<double>(whole));
   };
-  return std::min(of(budget.memory, memory_of(table, full_assignment(table.options()), training)),
-                  of(budget.parameters, table.parameters()));
+  return std::min(of(budget.memory, full_memory(table, training)), of(budget.parameters, table.parameters()));
 }
 
 ClientBudget parse_budget(const std::string& text, const SegmentTable& table, const TrainingShape& training,
@@ -159,7 +168,7 @@ ClientBudget parse_budget(const std::string& text, const SegmentTable& table, co
            option, text);
     }
     budget.parameters = std::llround(percent / 100 * static_cast<double>(table.parameters()));
-    budget.memory = memory_of(table, full_assignment(table.options()), training);
+    budget.memory = full_memory(table, training);
     return budget;
   }
   const double number = is_number(text) ? std::strtod(text.c_str(), nullptr) : -1.0;
@@ -170,8 +179,7 @@ ClientBudget parse_budget(const std::string& text, const SegmentTable& table, co
            "device such as orin-nano",
            option, text);
     }
-    budget.memory = std::llround(
-        number * static_cast<double>(memory_of(table, full_assignment(table.options()), training)));
+    budget.memory = std::llround(number * static_cast<double>(full_memory(table, training)));
   } else if (starts_like_a_size(text)) {
     const std::uint64_t bytes = parse_bytes(text, option);
     budget.memory = static_cast<std::int64_t>(std::min<std::uint64_t>(bytes, INT64_MAX));

@@ -58,6 +58,7 @@ nlohmann::json client_json(const FleetPlan& plan, std::size_t client) {
           {"rolling", a.rolling != 0},
           {"heads", a.heads},
           {"neurons", a.neurons},
+          {"micro_batch", plan.micro_batches[client]},
           {"parameters", cost.parameters},
           {"trained_parameters", cost.trained_parameters},
           {"forward_flops", cost.forward_flops},
@@ -95,6 +96,9 @@ std::string fleet_table(const SegmentTable& table, const FleetPlan& plan) {
   const ModelOptions& m = table.options();
   std::vector<Row> rows = {{"client", "budget", "memory", "blocks", "frozen", "heads", "neurons",
                             "parameters", "trained", "needs", "GFLOP/step", "s/step", "pull", "push"}};
+  const bool in_parts = std::any_of(plan.micro_batches.begin(), plan.micro_batches.end(),
+                                    [](int micro_batch) { return micro_batch > 0; });
+  if (in_parts) rows.front().emplace_back("micro-batch");
   for (std::size_t c = 0; c < plan.assignments.size(); ++c) {
     const Assignment& a = plan.assignments[c];
     const PlanCost& cost = plan.costs[c];
@@ -106,6 +110,8 @@ std::string fleet_table(const SegmentTable& table, const FleetPlan& plan) {
                     bytes(cost.memory.total()), fmt::format("{:.2f}", cost.step_flops * 1e-9),
                     fmt::format("{:.3f}", step_seconds(plan, c)), bytes(cost.pull_bytes),
                     bytes(cost.push_bytes)});
+    if (in_parts)
+      rows.back().push_back(plan.micro_batches[c] > 0 ? fmt::format("{}", plan.micro_batches[c]) : "-");
   }
   std::string text = align(rows) + coverage_line(table, plan);
   const auto least = std::min_element(plan.trainers.begin(), plan.trainers.end()) - plan.trainers.begin();

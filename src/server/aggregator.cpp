@@ -94,8 +94,16 @@ void Aggregator::set_round(ClientId client, int local_round) {
 }
 
 double Aggregator::weight_of(const Trainer& trainer) const {
-  if (policy_.weighting == WeightingKind::uniform) return 1;
-  return quantize_weight(std::max(trainer.samples / largest_samples_, 1 / kWeightSteps));
+  double weight = policy_.weighting == WeightingKind::uniform ? 1 : trainer.samples / largest_samples_;
+  if (policy_.width_exponent > 0 && !table_.options().linear()) {
+    const ModelOptions& model = table_.options();
+    const Assignment& kept = trainer.assignment;
+    const double share = (static_cast<double>(kept.heads) / model.heads +
+                          static_cast<double>(kept.neurons) / model.feed_forward) /
+                         2;
+    weight *= std::pow(share, policy_.width_exponent);
+  }
+  return quantize_weight(std::max(weight, 1 / kWeightSteps));
 }
 
 /// Deliveries of the slowest present trainer over this client's own, for the update's segment; at least 1/16,

@@ -40,8 +40,11 @@ std::int64_t measured_peak(const SegmentTable& table, const Assignment& a, const
   VitShape shape;
   shape.kept_blocks = a.kept_blocks;
   shape.frozen_blocks = a.frozen_blocks;
-  shape.heads.assign(static_cast<std::size_t>(a.kept_blocks), first(m.heads, a.heads));
-  shape.neurons.assign(static_cast<std::size_t>(a.kept_blocks), first(m.feed_forward, a.neurons));
+  for (int block = 0; block < a.kept_blocks; ++block) {  // frozen blocks are whole
+    const bool frozen = block < a.frozen_blocks;
+    shape.heads.push_back(first(m.heads, frozen ? m.heads : a.heads));
+    shape.neurons.push_back(first(m.feed_forward, frozen ? m.feed_forward : a.neurons));
+  }
   Vit vit(table, shape, torch::kCPU);
   for (SegmentId id : vit.segments()) vit.flat(id).normal_(0.0, 0.02);
   if (training.masked) vit.mask_below(0.02F);
@@ -50,19 +53,23 @@ std::int64_t measured_peak(const SegmentTable& table, const Assignment& a, const
     if (training.deltas) received.push_back(vit.flat(id).clone());
   }
   const auto optimizer = optimizer_for(vit, training);
-  const torch::Tensor input =
-      m.reads_texts() ? torch::randint(0, m.vocabulary, {training.batch_size, m.max_length}, torch::kInt32)
-                      : torch::randn({training.batch_size, m.channels, m.image_height, m.image_width});
-  const torch::Tensor labels = torch::randint(0, m.classes, {training.batch_size});
+  const int piece = training.accumulates() ? training.micro_batch : training.batch_size;
+  const torch::Tensor input = m.reads_texts()
+                                  ? torch::randint(0, m.vocabulary, {piece, m.max_length}, torch::kInt32)
+                                  : torch::randn({piece, m.channels, m.image_height, m.image_width});
+  const torch::Tensor labels = torch::randint(0, m.classes, {piece});
   for (int step = 0; step < 2; ++step) {  // the optimizer makes its state in the first
     tensor_memory::reset_peak();
     for (torch::Tensor& p : vit.parameters()) p.mutable_grad() = torch::Tensor();
-    torch::Tensor loss;
-    for (const torch::Tensor& logits : vit.forward(input, true)) {
-      const torch::Tensor part = torch::nn::functional::cross_entropy(logits, labels);
-      loss = loss.defined() ? loss + part : part;
+    for (int done = 0; done < training.batch_size; done += piece) {
+      torch::Tensor loss;
+      for (const torch::Tensor& logits : vit.forward(input, true)) {
+        if (!logits.requires_grad()) continue;
+        const torch::Tensor part = torch::nn::functional::cross_entropy(logits, labels);
+        loss = loss.defined() ? loss + part : part;
+      }
+      loss.backward();
     }
-    loss.backward();
     optimizer->step();
   }
   return tensor_memory::peak() - before;
@@ -98,6 +105,27 @@ BOOST_AUTO_TEST_CASE(prediction_is_within_a_fifth_of_the_measurement) {
        4,
        {6, 5, 0, 0},
        {48, OptimizerKind::sgd, true}},
+      {"small, eight of twelve blocks frozen and whole, the others narrow",
+       "small",
+       32,
+       3,
+       8,
+       {12, 8, 2, 200},
+       {64, OptimizerKind::sgd, true}},
+      {"tiny, full, batch 64 in pieces of 8",
+       "tiny",
+       32,
+       3,
+       4,
+       {6, 0, 0, 0},
+       {64, OptimizerKind::adamw, true, false, false, 8}},
+      {"micro, half width, batch 32 in pieces of 1: weights dominate",
+       "micro",
+       28,
+       1,
+       7,
+       {6, 0, 2, 64},
+       {32, OptimizerKind::adamw, true, false, false, 1}},
       {"base, a quarter of depth and width", "base", 32, 3, 4, {3, 0, 3, 768}, sgd},
       {"texts, micro, full, batch 64", "micro", 64, 8192, 0, {6, 0, 0, 0}, {64, OptimizerKind::sgd, true}},
       {"texts, micro, AdamW, batch 4: the vocabulary dominates",

@@ -379,18 +379,54 @@ BOOST_AUTO_TEST_CASE(a_client_whose_budget_does_not_hold_the_embedding_trains_la
   options.max_length = 24;
   options.validate();
   const SegmentTable table(options);
-  const ClientBudget budget = share(table, "0.15");
+  TrainingShape shape;
+  shape.micro_batch = 4;
+  const ClientBudget budget = share(table, "0.11");
   expect_error(ExitCode::usage, {"is too small"},
-               [&] { plan_client(table, {}, budget, BalanceKind::balanced, 0); });
-  const Assignment a = plan_rolling_client(table, {}, budget, BalanceKind::balanced);
+               [&] { plan_client(table, shape, budget, BalanceKind::balanced, 0); });
+  const Assignment a = plan_rolling_client(table, shape, budget, BalanceKind::balanced);
   BOOST_TEST(a.rolling == 2);
   BOOST_TEST(a.kept_blocks == 6);
   BOOST_TEST(window_count(table, a) == 5);
   for (int round = 0; round < 5; ++round) {
-    BOOST_TEST(needed(table, window_at(table, a, round)) <= budget.memory);
+    BOOST_TEST(estimate_cost(table, window_at(table, a, round), shape).memory.total() <= budget.memory);
     BOOST_TEST(window_at(table, a, round).frozen_blocks == round + 1);
   }
   for (const Segment& segment : table) BOOST_TEST(trains(table, a, segment) == (segment.block >= 1));
+}
+
+BOOST_AUTO_TEST_CASE(micro_batches_make_room_for_larger_submodels) {
+  const SegmentTable table = preset_table("micro");
+  TrainingShape shape;
+  shape.optimizer = OptimizerKind::adamw;
+  FleetRules rules;
+  rules.balance = BalanceKind::wide;
+  rules.drop_too_small = true;
+  std::vector<ClientBudget> budgets;
+  for (const char* text : {"1", "0.7", "0.5", "0.35"})
+    budgets.push_back(parse_budget(text, table, shape, "--budgets"));
+  const FleetPlan whole = plan_fleet(table, shape, budgets, 4, rules);
+  shape.micro_batch = 4;
+  // A share is one of the whole batch's memory.
+  BOOST_TEST(parse_budget("0.5", table, shape, "--budgets").memory == budgets[2].memory);
+  const FleetPlan parts = plan_fleet(table, shape, budgets, 4, rules);
+  BOOST_TEST(whole.micro_batches == std::vector<int>(4, 0), boost::test_tools::per_element());
+  BOOST_TEST(parts.micro_batches[0] == 0);  // there is room
+  int deeper = 0;
+  for (std::size_t c = 0; c < 4; ++c) {
+    BOOST_TEST(parts.assignments[c].kept_blocks >= whole.assignments[c].kept_blocks);
+    deeper += parts.assignments[c].kept_blocks - whole.assignments[c].kept_blocks;
+    BOOST_TEST(parts.costs[c].memory.total() <= budgets[c].memory);
+    const int piece = parts.micro_batches[c];
+    if (piece == 0) continue;
+    BOOST_TEST((piece == 4 || piece == 8 || piece == 16));
+    TrainingShape larger = shape;
+    larger.micro_batch = 2 * piece;  // as large as can be
+    BOOST_TEST(largest_cost(table, parts.assignments[c], larger).memory.total() > budgets[c].memory);
+  }
+  BOOST_TEST(deeper >= 3);
+  BOOST_TEST(fleet_table(table, parts).find("micro-batch") != std::string::npos);
+  BOOST_TEST(fleet_table(table, whole).find("micro-batch") == std::string::npos);
 }
 
 BOOST_AUTO_TEST_CASE(a_linear_model_is_planned_whole_or_not_at_all) {

@@ -125,7 +125,9 @@ BOOST_AUTO_TEST_CASE(plans_that_do_not_fit_the_model_are_refused) {
 BOOST_AUTO_TEST_CASE(costs_count_what_plans_hold_and_train) {
   const SegmentTable table(small_options());
   const Assignment assignment{3, 1, 2, 4};
-  const std::vector<UnitSet> heads(3, UnitSet(3, {0, 2})), neurons(3, UnitSet(10, {1, 3, 5, 7}));
+  std::vector<UnitSet> heads(3, UnitSet(3, {0, 2})), neurons(3, UnitSet(10, {1, 3, 5, 7}));
+  heads[0] = UnitSet::all(3);  // what is frozen is whole
+  neurons[0] = UnitSet::all(10);
   const SubmodelPlan plan(table, 3, 1, heads, neurons);
   std::int64_t held = 0, trained = 0, pulled = 0;
   for (SegmentId id : plan.held_segments()) {

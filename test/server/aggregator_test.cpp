@@ -55,6 +55,22 @@ BOOST_AUTO_TEST_CASE(uniform_weighting_counts_every_client_the_same) {
   BOOST_TEST(value() == 2.5F);
 }
 
+BOOST_AUTO_TEST_CASE(narrow_clients_count_less_where_asked) {
+  PolicyOptions policy = policy_of(PolicyKind::sync);
+  policy.weighting = WeightingKind::uniform;
+  policy.width_exponent = 2;
+  std::vector<Trainer> two = trainers(2);
+  const ModelOptions& model = table.options();
+  two[1].assignment.heads = model.heads / 2;
+  two[1].assignment.neurons = model.feed_forward / 2;  // half of the units: a quarter of the weight
+  Aggregator a(table, store, policy, two, 1);
+  const Segment& embedding = table[table.embedding()];
+  a.add(constant_update(embedding, 0, 0, 0, 1), 0, reason);
+  a.add(constant_update(embedding, 1, 0, 0, 6), 0, reason);
+  a.merge_ready(0);
+  BOOST_TEST(store.values(embedding.id)[0] == (1 + 6 * 0.25F) / 1.25F, boost::test_tools::tolerance(1e-5F));
+}
+
 BOOST_AUTO_TEST_CASE(semi_async_merges_at_the_minimum_or_at_the_deadline) {
   PolicyOptions policy = policy_of(PolicyKind::semi_async);
   policy.min_updates = 2;

@@ -44,6 +44,9 @@ struct PolicyOptions {
   double discount_a = 0.5;  ///< polynomial: (1+d)^-a; hinge: 1 if d <= b else 1/(a(d-b)+1)
   double discount_b = 4;
   WeightingKind weighting = WeightingKind::samples;
+  /// A client's weight is multiplied by (its share of a block's units)^width_exponent: the narrower a
+  /// submodel, the further is what it learns from what the full model needs.
+  double width_exponent = 0;
   NormalizeKind normalize = NormalizeKind::trainers;
   /// A client that delivers k times as often as the slowest trainer of a segment counts 1/k each time:
   /// otherwise the model leans to the data of fast clients.
@@ -64,6 +67,7 @@ struct LocalTrainingOptions {
   int local_steps = 0;  ///< optimizer steps per local round; 0 = local_epochs passes over the client's data
   double local_epochs = 1;
   int batch_size = 32;
+  int micro_batch = 0;  ///< TrainingShape::micro_batch, at the least
   OptimizerKind optimizer = OptimizerKind::sgd;
   double learning_rate = 0.05;
   double momentum = 0.9;  ///< SGD

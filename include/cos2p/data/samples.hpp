@@ -63,7 +63,7 @@ class ImageSamples : public Samples {
 class TextSamples : public Samples {
  public:
   /// Each text is cut to `max_length` ids, [CLS] and [SEP] among them.
-  TextSamples(TextSet texts, const Vocabulary& vocabulary, int max_length);
+  TextSamples(const TextSet& texts, const Vocabulary& vocabulary, int max_length);
   const LabelledSet& set() const override { return set_; }
   Element element() const override { return Element::int32; }
   std::vector<std::int64_t> batch_shape(Span<const std::int64_t> indices) const override;

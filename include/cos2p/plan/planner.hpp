@@ -53,6 +53,7 @@ struct FleetPlan {
   std::vector<ClientBudget> budgets;    ///< per client
   std::vector<Assignment> assignments;  ///< per client; without blocks where it takes no part
   std::vector<PlanCost> costs;          ///< per client
+  std::vector<int> micro_batches;       ///< per client: samples at a time; 0 = the whole batch
   std::vector<int> trainers;            ///< per segment: how many clients train it
   std::vector<std::string> notes;       ///< in words: clients that do not get what their budget alone gives
   /// N*: the fewest trainers that any segment has.

@@ -50,6 +50,10 @@ struct TrainingShape {
   bool momentum = true;  ///< SGD keeps a momentum buffer
   bool deltas = false;   ///< the received values of what is trained are kept, to push the difference
   bool masked = false;   ///< blocks read a copy of their matrices with zeros in it (model/weight_mask.hpp)
+  /// Samples at a time, whose gradients are added up to the batch's: their activations are fewer, but the
+  /// gradients of all weights exist all the time. 0 = the whole batch.
+  int micro_batch = 0;
+  bool accumulates() const { return micro_batch > 0 && micro_batch < batch_size; }
 };
 
 /// Predicted memory of a training step on a CPU, bytes: what exists at the moment when the most exists, so

@@ -1,4 +1,5 @@
-// A step of ordered dropout against the same step written down with plain autograd.
+// Optimizer steps against the same steps written down with plain autograd: ordered dropout, batches in
+// pieces.
 #include <torch/torch.h>
 
 #include <boost/test/unit_test.hpp>
@@ -124,6 +125,20 @@ BOOST_AUTO_TEST_CASE(each_step_trains_a_width_that_is_drawn) {
   }
   BOOST_TEST(wholes + halves == 20);
   BOOST_TEST((wholes >= 4 && halves >= 4));  // a fair coin gives fewer once in a thousand
+}
+
+BOOST_AUTO_TEST_CASE(a_batch_in_pieces_gives_the_gradient_of_the_whole) {
+  Client client;
+  client.setup.local.ordered_dropout = 0;
+  client.setup.local.objective.exit_loss = ExitLossKind::sum;
+  client.setup.local.objective.distillation = DistillationKind::mutual;
+  client.setup.local.objective.distillation_start = client.setup.local.objective.distillation_ramp = 0;
+  const auto whole = client.trained(0);
+  for (const int piece : {1, 3, 5, 10, 16}) {  // 3 leaves a piece of one sample
+    const std::vector<int> pieces{piece};
+    client.setup.micro_batches = &pieces;
+    BOOST_TEST(close(client.trained(0), whole), "pieces of " << piece);
+  }
 }
 
 BOOST_AUTO_TEST_CASE(with_distillation_the_drawn_width_learns_from_the_whole_in_the_same_step) {
