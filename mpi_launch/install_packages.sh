@@ -8,7 +8,7 @@ Usage: mpi_launch/install_packages.sh [--tests] [--format] [--list] [--dry-run]
 Installs the Debian packages (12 or later) that are missing for building and running cos2p, as root or with sudo.
 
       --tests    also what only the tests need
-      --format   also clang-format 14, which judges how the sources are formatted
+      --format   also clang-format 14 and clang-tidy 14, which judge the sources
       --list     print all packages that are needed, one a line, and do nothing
       --dry-run  print those that are missing, one a line, and do nothing
   -h, --help     this text
@@ -27,7 +27,7 @@ dry_run=false
 while [[ $# -gt 0 ]]; do
   case $1 in
     --tests) packages+=("${test_packages[@]}") ;;
-    --format) packages+=(clang-format-14) ;;
+    --format) packages+=(clang-format-14 clang-tidy-14) ;;
     --list) list=true ;;
     --dry-run) dry_run=true ;;
     -h | --help) usage && exit 0 ;;

@@ -81,6 +81,6 @@ lint_room() {
 }
 export -f lint_room
 export tool
-find "$work" -name '*.cpp' -print0 | sort -z | xargs -0 -n 1 -P "${LINT_JOBS:-$(nproc)}" bash -c 'lint_room "$1"' _ ||
+find "$work" -name '*.cpp' -print0 | sort -z | xargs -0 -n 1 -P "$("$root/mpi_launch/build_jobs.sh")" bash -c 'lint_room "$1"' _ ||
   { echo "lint.sh: clang-tidy found what is above" >&2 && exit 1; }
 echo "lint.sh: $(cat "$work"/*.files | wc -l) files are clean"

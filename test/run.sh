@@ -11,7 +11,7 @@ usage() {
   cat <<'TEXT'
 Usage: test/run.sh [--preset NAME] [--filter REGEX] [--no-install]
 Installs missing Debian packages (as root or with sudo), builds build/NAME and runs its tests. With CI=true in the
-environment, the format and the self-containedness of all headers are checked before.
+environment, the format and the self-containedness of all headers are checked before, and clang-tidy reads the sources.
 
       --preset NAME   release (default), debug, asan-ubsan or tsan
       --filter REGEX  only tests whose name matches
@@ -54,6 +54,7 @@ if [[ ${CI:-} == true ]]; then
   cmake --build --preset "$preset" --parallel "$jobs" --target cos2p_headers
 fi
 cmake --build --preset "$preset" --parallel "$jobs"
+if [[ ${CI:-} == true ]]; then test/lint.sh --build "build/$preset"; fi
 
 # Tests with several ranks count as two processors each.
 parallel=$(nproc)

@@ -16,7 +16,7 @@ Normalization measure_normalization(const ImageSet& images) {
   for (std::size_t i = 0; i < images.pixels.size(); i += channels) {
     for (std::size_t c = 0; c < channels; ++c) ++counts[c][images.pixels[i + c]];
   }
-  const auto pixels = static_cast<double>(images.pixels.size() / channels);
+  const auto pixels = static_cast<double>(images.pixels.size()) / static_cast<double>(channels);
   Normalization result;
   for (const auto& histogram : counts) {
     double mean = 0, variance = 0;

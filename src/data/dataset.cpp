@@ -201,6 +201,13 @@ void fail_not_found(const DatasetOptions& options, const std::string& directory,
   fail(ExitCode::data, "the {} files are incomplete (looked in {} for {}), {}", kind, directory, names, cure);
 }
 
+/// A model learns to tell classes apart.
+void check_classes(int classes, const std::string& name) {
+  if (classes >= 2) return;
+  fail(ExitCode::data,
+       "{} has a single class (every training label is the same), give a set with two classes or more", name);
+}
+
 void check_labels(const std::vector<std::int32_t>& labels, int classes, const std::string& where) {
   for (std::size_t i = 0; i < labels.size(); ++i) {
     if (labels[i] < 0 || labels[i] >= classes) {
@@ -241,6 +248,7 @@ Dataset load_dataset(const DatasetOptions& options) {
   data::require_data_dir(options);
   Dataset dataset = data::read(options);
   data::check_same_shape(dataset);
+  data::check_classes(dataset.train.classes, dataset.train.name);
   data::keep_first(dataset.train, options.limit_train, "--limit-train");
   data::keep_first(dataset.test, options.limit_test, "--limit-test");
   const ImageSet& train = dataset.train;
@@ -255,6 +263,7 @@ TextDataset load_text_dataset(const DatasetOptions& options) {
   data::require_data_dir(options);
   const bool tsv = options.kind == DatasetKind::glue || options.kind == DatasetKind::sst_2;
   TextDataset dataset = tsv ? data::read_glue_texts(options) : data::read_csv_texts(options);
+  data::check_classes(dataset.train.classes, dataset.train.name);
   data::keep_first(dataset.train, options.limit_train, "--limit-train");
   data::keep_first(dataset.test, options.limit_test, "--limit-test");
   spdlog::info("data: {}, {} training and {} test texts, {} classes", dataset.train.name,

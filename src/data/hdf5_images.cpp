@@ -136,7 +136,8 @@ void read_labels(hid_t file, const std::string& group, const std::string& path, 
   }
   const auto images =
       static_cast<std::uint64_t>(static_cast<std::int64_t>(set.pixels.size()) / set.image_bytes());
-  if (table.shape.size() != 1 || table.shape[0] != images) {
+  const bool column = table.shape.size() == 2 && table.shape[1] == 1;  // N x 1, as some frameworks write them
+  if ((table.shape.size() != 1 && !column) || table.shape[0] != images) {
     fail(ExitCode::data, "{} does not belong to its images (shape {} for {} images), {}", table.label,
          table.shape_text(), images, cure);
   }

@@ -22,8 +22,7 @@ void ImageSamples::fill(Span<const std::int64_t> indices, Rng* rng, Span<std::by
   batches_.fill(indices, rng, {reinterpret_cast<float*>(out.data()), out.size() / sizeof(float)});
 }
 
-TextSamples::TextSamples(const TextSet& texts, const Vocabulary& vocabulary, int max_length)
-    : set_(texts) {
+TextSamples::TextSamples(const TextSet& texts, const Vocabulary& vocabulary, int max_length) : set_(texts) {
   Tokenizer tokenizer(vocabulary);
   offsets_.push_back(0);
   std::int64_t cut = 0;

@@ -165,6 +165,25 @@ BOOST_AUTO_TEST_CASE(hdf5_labels_of_wrong_type_or_range_are_refused) {
   check_error(ExitCode::data, {"test.h5:/labels", "is missing"}, [&] { load(dir.str()); });
 }
 
+BOOST_AUTO_TEST_CASE(labels_may_be_a_column) {
+  const TemporaryDirectory dir;
+  write_pair(dir);
+  const std::vector<std::int32_t> labels{2, 1, 0};
+  {
+    const NewFile file(dir / "train.h5");
+    write_table(file.id, "images", H5T_NATIVE_UINT8, {3, 5, 4, 3}, image_bytes({3, 5, 4, 3}).data());
+    write_table(file.id, "labels", H5T_NATIVE_INT32, {3, 1}, labels.data());
+  }
+  BOOST_TEST(load(dir.str()).train.labels == labels, boost::test_tools::per_element());
+}
+
+BOOST_AUTO_TEST_CASE(a_single_class_is_refused) {
+  const TemporaryDirectory dir;
+  write_part(NewFile(dir / "train.h5").id, {3, 5, 4, 3}, {0, 0, 0});
+  write_part(NewFile(dir / "test.h5").id, {2, 5, 4, 3}, {0, 0});
+  check_error(ExitCode::data, {"hdf5 has a single class"}, [&] { load(dir.str()); });
+}
+
 BOOST_AUTO_TEST_CASE(a_test_label_that_training_does_not_know_is_refused) {
   const TemporaryDirectory dir;
   write_part(NewFile(dir / "train.h5").id, {4, 2, 2}, {0, 1, 1, 0});
