@@ -63,6 +63,11 @@ for number, ((directory, own), paths) in enumerate(sorted(rooms.items())):
 json.dump(result, open(work + "/compile_commands.json", "w"))
 PYTHON
 
+if ! compgen -G "$work/*.files" >/dev/null; then
+  echo "lint.sh: nothing to read ($* is compiled by no command of $commands), name source files below src" >&2
+  exit 2
+fi
+
 lint_room() {
   local whole=$1 log=$1.log
   local -a options=(--quiet -p "$(dirname "$whole")" --header-filter='/(include/cos2p|src)/.*')

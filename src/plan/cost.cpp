@@ -304,10 +304,15 @@ PlanCost estimate_cost(const SegmentTable& table, const Assignment& assignment,
     cost.push_bytes += part.parameters * kFloat;
     cost.step_flops += part.backward_flops;
   }
+  const ModelOptions& m = table.options();
+  if (!training.accumulates()) {
+    cost.memory = peak_memory(parts, batch_floats(m, training.batch_size), cost, training);
+    return cost;
+  }
   TrainingShape piece = training;
-  if (training.accumulates()) piece.batch_size = training.micro_batch;
-  cost.memory = peak_memory(parts_of(table, assignment, piece),
-                            batch_floats(table.options(), piece.batch_size), cost, training);
+  piece.batch_size = training.micro_batch;
+  cost.memory =
+      peak_memory(parts_of(table, assignment, piece), batch_floats(m, piece.batch_size), cost, training);
   return cost;
 }
 

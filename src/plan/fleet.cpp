@@ -198,11 +198,11 @@ void choose_micro_batch(const SegmentTable& table, const TrainingShape& training
   PlanCost cost;
   if (assignment.takes_part()) {
     cost = largest_cost(table, assignment, shape);
-    for (int piece = training.batch_size; training.accumulates() && !holds(plan.budgets[client], cost);) {
+    int piece = training.batch_size;
+    while (training.accumulates() && piece > training.micro_batch && !holds(plan.budgets[client], cost)) {
       piece = std::max(training.micro_batch, (piece + 1) / 2);
       shape.micro_batch = piece;
       cost = largest_cost(table, assignment, shape);
-      if (piece == training.micro_batch) break;
     }
   }
   plan.costs.push_back(cost);

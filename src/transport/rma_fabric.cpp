@@ -181,8 +181,9 @@ RmaWorkerFabric::RmaWorkerFabric(MpiRuntime& mpi, const SegmentTable& table, Rin
   Watchdog& watchdog = mpi.state_->watchdog;
   const int worker = mpi.rank();
   for (int turn = 0; turn != worker;) {
-    watchdog.set_verdict(fabric_failure(mpi, worker, "the server does not call this worker"),
-                         static_cast<int>(ExitCode::environment));
+    const std::string waits_for = turn == 0 ? "the server does not call this worker"
+                                            : "the server has not got past worker " + std::to_string(turn);
+    watchdog.set_verdict(fabric_failure(mpi, worker, waits_for), static_cast<int>(ExitCode::environment));
     const Watchdog::Watch watch(&watchdog, kTurnLimit_s);
     COS2P_MPI(MPI_Recv, &turn, 1, MPI_INT, 0, kTurnTag, MPI_COMM_WORLD, MPI_STATUS_IGNORE);
   }

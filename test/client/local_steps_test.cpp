@@ -104,14 +104,18 @@ torch::Tensor cross_entropy(const torch::Tensor& logits, const torch::Tensor& ta
   return torch::nn::functional::cross_entropy(logits, target);
 }
 
+/// By hand: one step of the whole model at its deepest exit.
+std::vector<torch::Tensor> stepped_whole(const Client& client) {
+  return client.stepped([](const Vit& vit, const torch::Tensor& images, const torch::Tensor& labels) {
+    return cross_entropy(vit.forward(images, true).back(), labels);
+  });
+}
+
 }  // namespace
 
 BOOST_AUTO_TEST_CASE(each_step_trains_a_width_that_is_drawn) {
   const Client client;
-  const auto whole =
-      client.stepped([](const Vit& vit, const torch::Tensor& images, const torch::Tensor& labels) {
-        return cross_entropy(vit.forward(images, true).back(), labels);
-      });
+  const auto whole = stepped_whole(client);
   const auto half =
       client.stepped([](const Vit& vit, const torch::Tensor& images, const torch::Tensor& labels) {
         return cross_entropy(vit.forward(images, true, nullptr, &kHalf).back(), labels);
@@ -144,10 +148,7 @@ BOOST_AUTO_TEST_CASE(a_batch_in_pieces_gives_the_gradient_of_the_whole) {
 BOOST_AUTO_TEST_CASE(with_distillation_the_drawn_width_learns_from_the_whole_in_the_same_step) {
   Client client;
   client.setup.local.ordered_dropout_distillation = true;
-  const auto whole =
-      client.stepped([](const Vit& vit, const torch::Tensor& images, const torch::Tensor& labels) {
-        return cross_entropy(vit.forward(images, true).back(), labels);
-      });
+  const auto whole = stepped_whole(client);
   const auto taught =
       client.stepped([](const Vit& vit, const torch::Tensor& images, const torch::Tensor& labels) {
         const torch::Tensor full = vit.forward(images, true).back(),
@@ -168,9 +169,6 @@ BOOST_AUTO_TEST_CASE(with_distillation_the_drawn_width_learns_from_the_whole_in_
 BOOST_AUTO_TEST_CASE(without_ordered_dropout_every_step_trains_the_whole) {
   Client client;
   client.setup.local.ordered_dropout = 0;
-  const auto whole =
-      client.stepped([](const Vit& vit, const torch::Tensor& images, const torch::Tensor& labels) {
-        return cross_entropy(vit.forward(images, true).back(), labels);
-      });
+  const auto whole = stepped_whole(client);
   for (int index = 0; index < 4; ++index) BOOST_TEST(close(client.trained(index), whole));
 }

@@ -86,6 +86,7 @@ case $case in
     COS2P_TEST_HANG_FABRIC=1 run 6 -n 5 -- --seconds 1
     at_most "$(seconds_since "$start")" 12
     expect 'The network cannot carry one-sided MPI between the server on .* and worker 1 on .*osc='
+    expect 'and worker 4 on .*the server has not got past worker 1'
     ;;
   refusals)
     run 2
