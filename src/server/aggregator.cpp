@@ -64,7 +64,6 @@ Aggregator::Aggregator(const SegmentTable& table, ModelStore& store, const Polic
     client.trainer = trainer;
     client.last_round.assign(segments, -1);
     client.segment_units.resize(segments);
-    client.heads.reserve(static_cast<std::size_t>(trainer.assignment.kept_blocks));
     clients_.push_back(std::move(client));
   }
   segments_.resize(segments);
@@ -212,11 +211,6 @@ UpdateVerdict Aggregator::add(Message update, double now_s, std::string& reason)
       quantize_weight(pending.weight * staleness_discount(policy_, pending.staleness) * pace(header));
   client.last_round[static_cast<std::size_t>(header.segment)] = header.client_round;
   client.segment_units[static_cast<std::size_t>(header.segment)] = pending.units;
-  if (segment.units > 0) {
-    auto& sets = segment.kind == SegmentKind::attention ? client.heads : client.neurons;
-    sets.resize(static_cast<std::size_t>(client.trainer.assignment.kept_blocks));
-    sets[static_cast<std::size_t>(segment.block)] = pending.units;
-  }
   SegmentState& state = segments_[static_cast<std::size_t>(header.segment)];
   if (state.open_since_s < 0) state.open_since_s = now_s;
   state.pending.push_back(std::move(pending));
@@ -359,12 +353,24 @@ void Aggregator::set_active(ClientId client, bool active) {
   clients_[static_cast<std::size_t>(client.value())].trainer.active = active;
 }
 
-const std::vector<UnitSet>& Aggregator::heads_of(ClientId client) const {
-  return clients_[static_cast<std::size_t>(client.value())].heads;
-}
-
-const std::vector<UnitSet>& Aggregator::neurons_of(ClientId client) const {
-  return clients_[static_cast<std::size_t>(client.value())].neurons;
+std::vector<UnitSet> Aggregator::kept_units(ClientId client, SegmentKind kind) const {
+  const ClientState& state = clients_[static_cast<std::size_t>(client.value())];
+  const bool told = std::any_of(state.segment_units.begin(), state.segment_units.end(),
+                                [](const UnitSet& units) { return units.size() > 0; });
+  if (!told) return {};
+  const Assignment& assignment = state.trainer.assignment;
+  std::vector<UnitSet> result;
+  for (int block = 0; block < assignment.kept_blocks; ++block) {
+    const Segment& segment =
+        table_[kind == SegmentKind::attention ? table_.attention(block) : table_.feed_forward(block)];
+    const UnitSet& units = state.segment_units[static_cast<std::size_t>(segment.id.value())];
+    if (!trains(table_, assignment, segment)) {
+      result.push_back(UnitSet::all(segment.units));
+    } else {
+      result.push_back(units.size() > 0 ? units : UnitSet(segment.units, {}));
+    }
+  }
+  return result;
 }
 
 void Aggregator::save(Checkpoint& checkpoint) const {
@@ -409,15 +415,12 @@ void Aggregator::restore(const Checkpoint& checkpoint) {
   for (std::size_t c = 0; c < clients_.size() && c < checkpoint.clients.size(); ++c) {
     const ClientRecord& record = checkpoint.clients[c];
     clients_[c].last_round.assign(segments_.size(), record.rounds - 1);
-    clients_[c].heads = record.heads;
-    clients_[c].neurons = record.neurons;
     for (const Segment& segment : table_) {
       const auto& sets = segment.kind == SegmentKind::attention ? record.heads : record.neurons;
+      const auto block = static_cast<std::size_t>(segment.block);
       // Of a client that has delivered nothing, the server knew no units either.
-      if (record.rounds > 0 && segment.units > 0 && static_cast<std::size_t>(segment.block) < sets.size()) {
-        clients_[c].segment_units[static_cast<std::size_t>(segment.id.value())] =
-            sets[static_cast<std::size_t>(segment.block)];
-      }
+      if (record.rounds > 0 && segment.units > 0 && block < sets.size() && sets[block].size() > 0)
+        clients_[c].segment_units[static_cast<std::size_t>(segment.id.value())] = sets[block];
       // Who contributed is known as a number only; the clients that have delivered rounds and train the
       // segment are the same ones.
       if (record.rounds > 0 && trains(table_, clients_[c].trainer.assignment, segment))

@@ -183,8 +183,8 @@ Checkpoint ServerCore::snapshot(double now_s) const {
   checkpoint.clients = setup_.clients;
   for (std::size_t c = 0; c < checkpoint.clients.size(); ++c) {
     const ClientId id(narrow<std::int32_t>(c));
-    checkpoint.clients[c].heads = aggregator_.heads_of(id);
-    checkpoint.clients[c].neurons = aggregator_.neurons_of(id);
+    checkpoint.clients[c].heads = aggregator_.kept_units(id, SegmentKind::attention);
+    checkpoint.clients[c].neurons = aggregator_.kept_units(id, SegmentKind::feed_forward);
   }
   checkpoint.history = history_;
   aggregator_.save(checkpoint);

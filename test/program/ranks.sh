@@ -15,6 +15,9 @@ expect 0 "round    5/5" bash "$LAUNCH" -n 4 -- train --resume run --rounds 5
 for policy in sync async; do
   expect 0 "round    2/2" bash "$LAUNCH" -n 3 -- train "${TINY[@]}" --rounds 2 --clients 5 --policy $policy --output "many-$policy"
 done
+expect 0 "round    2/2" bash "$LAUNCH" -n 3 -- train "${TINY[@]}" --rounds 2 --frozen-blocks 1 --output frozen
+expect 0 "block_00 .*, frozen" "$COS2P_BINARY" inspect frozen/latest
+expect 0 "round    3/3" bash "$LAUNCH" -n 3 -- train --resume frozen --rounds 3
 expect 2 "already has 5 rounds" bash "$LAUNCH" -n 4 -- train --resume run
 expect 4 "number of clients" bash "$LAUNCH" -n 4 -- train --resume run --rounds 9 --clients 7
 finish

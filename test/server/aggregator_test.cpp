@@ -71,6 +71,29 @@ BOOST_AUTO_TEST_CASE(narrow_clients_count_less_where_asked) {
   BOOST_TEST(store.values(embedding.id)[0] == (1 + 6 * 0.25F) / 1.25F, boost::test_tools::tolerance(1e-5F));
 }
 
+BOOST_AUTO_TEST_CASE(kept_units_are_whole_at_any_moment) {
+  std::vector<Trainer> two = trainers(2);
+  two[1].assignment.frozen_blocks = 1;
+  Aggregator a(table, store, policy_of(PolicyKind::async), two, 1);
+  const std::int64_t heads = table.options().heads, neurons = table.options().feed_forward;
+  BOOST_TEST(a.kept_units(ClientId(0), SegmentKind::attention).empty());
+  BOOST_TEST(a.kept_units(ClientId(0), SegmentKind::feed_forward).empty());
+  a.add(constant_update(table[table.attention(1)], 0, 0, 0, 1), 0, reason);  // the first of its round
+  a.add(constant_update(table[table.feed_forward(1)], 1, 0, 0, 1), 0, reason);
+  const auto sizes = [&](int client, SegmentKind kind, std::int64_t total) {
+    std::vector<std::int64_t> kept;
+    for (const UnitSet& units : a.kept_units(ClientId(client), kind)) {
+      BOOST_TEST(units.total() == total);
+      kept.push_back(units.size());
+    }
+    return kept;
+  };
+  BOOST_TEST((sizes(0, SegmentKind::attention, heads) == std::vector<std::int64_t>{0, heads}));
+  BOOST_TEST((sizes(0, SegmentKind::feed_forward, neurons) == std::vector<std::int64_t>{0, 0}));
+  BOOST_TEST((sizes(1, SegmentKind::attention, heads) == std::vector<std::int64_t>{heads, 0}), "frozen: all");
+  BOOST_TEST((sizes(1, SegmentKind::feed_forward, neurons) == std::vector<std::int64_t>{neurons, neurons}));
+}
+
 BOOST_AUTO_TEST_CASE(semi_async_merges_at_the_minimum_or_at_the_deadline) {
   PolicyOptions policy = policy_of(PolicyKind::semi_async);
   policy.min_updates = 2;
