@@ -71,22 +71,29 @@ try() {  # NAME VARIABLES... -- ARGUMENTS...
 echo "threads $threads, load $(cut -d' ' -f1 /proc/loadavg 2>/dev/null || echo unknown); images/s:"
 # Waiting threads sleep, as the program has it: on a busy machine spinning ones would be measured instead of the BLAS.
 common=(OMP_NUM_THREADS="$threads" OMP_WAIT_POLICY=PASSIVE GOMP_SPINCOUNT=0)
+# A new user sets nothing; threads only where this comparison was asked to use fewer.
+names=("cos2p's choice")
+settings=("")
+arguments=("")
+if [[ $threads -ne $(nproc) ]]; then settings=("OMP_NUM_THREADS=$threads"); fi
+for directory in /usr/lib/*-linux-gnu*/{openblas-openmp,openblas-pthread,openblas-serial,blis-openmp,blis-pthread} "${extra[@]}"; do
+  [[ -e $directory/libblas.so.3 ]] || continue
+  kinds=("")
+  if [[ $directory == *openblas* ]]; then kinds=("${core_types[@]}"); fi
+  for kind in "${kinds[@]}"; do
+    names+=("$(basename "$directory")${kind:+ $kind}")
+    core_type=
+    if [[ -n $kind && $kind != auto ]]; then core_type=OPENBLAS_CORETYPE=$kind; fi
+    settings+=("${common[*]} LD_LIBRARY_PATH=$directory $core_type")
+    arguments+=(--as-it-is)
+  done
+done
 for ((round = 1; round <= rounds; ++round)); do
-  # A new user sets nothing; threads only where this comparison was asked to use fewer.
-  own=()
-  if [[ $threads -ne $(nproc) ]]; then own=(OMP_NUM_THREADS="$threads"); fi
-  try "cos2p's choice" "${own[@]}" --
-  for directory in /usr/lib/*-linux-gnu*/{openblas-openmp,openblas-pthread,openblas-serial,blis-openmp,blis-pthread} "${extra[@]}"; do
-    [[ -e $directory/libblas.so.3 ]] || continue
-    if [[ $directory == *openblas* ]]; then
-      for core_type in "${core_types[@]}"; do
-        variables=("${common[@]}" LD_LIBRARY_PATH="$directory")
-        if [[ $core_type != auto ]]; then variables+=(OPENBLAS_CORETYPE="$core_type"); fi
-        try "$(basename "$directory") $core_type" "${variables[@]}" -- --as-it-is
-      done
-    else
-      try "$(basename "$directory")" "${common[@]}" LD_LIBRARY_PATH="$directory" -- --as-it-is
-    fi
+  # Everyone takes every place in turn: what ran before leaves its mark on the next.
+  for ((turn = 0; turn < ${#names[@]}; ++turn)); do
+    place=$(((turn + round - 1) % ${#names[@]}))
+    # shellcheck disable=SC2086
+    try "${names[place]}" ${settings[place]} -- ${arguments[place]}
   done
   if $reference && [[ $round -eq 1 ]]; then
     for directory in /usr/lib/*-linux-gnu*/blas; do
