@@ -64,7 +64,8 @@ class Aggregator {
 
   const std::vector<SegmentRecord>& records() const { return records_; }
   /// Kept units of each kept block as last seen in updates, of `kind` attention (heads) or feed-forward
-  /// (neurons); empty before the first update. A frozen block keeps all; one that no update came of yet, none.
+  /// (neurons); empty before the first update. A frozen block keeps all; one that no update came of yet,
+  /// none.
   std::vector<UnitSet> kept_units(ClientId client, SegmentKind kind) const;
 
   /// For checkpoints. Sums that were folded go along as they are held: as buffers again they would not be the
@@ -95,7 +96,7 @@ class Aggregator {
     Trainer trainer;
     int round = 0;                         ///< local round that it is in
     std::vector<std::int32_t> last_round;  ///< per segment, of the last accepted update; -1 before
-    std::vector<UnitSet> segment_units;  ///< per segment, as last seen
+    std::vector<UnitSet> segment_units;    ///< per segment, as last seen
   };
   UpdateVerdict check_age(const MessageHeader& header, std::string& reason) const;
   /// Whether the client lives and trains the segment in the round that it is in.
