@@ -89,9 +89,8 @@ for directory in /usr/lib/*-linux-gnu*/{openblas-openmp,openblas-pthread,openbla
   done
 done
 for ((round = 1; round <= rounds; ++round)); do
-  # Everyone takes every place in turn: what ran before leaves its mark on the next.
-  for ((turn = 0; turn < ${#names[@]}; ++turn)); do
-    place=$(((turn + round - 1) % ${#names[@]}))
+  # Another order each round: what ran before leaves its mark on the next.
+  for place in $(shuf --input-range=0-$((${#names[@]} - 1)) --random-source=<(yes "$round")); do
     # shellcheck disable=SC2086
     try "${names[place]}" ${settings[place]} -- ${arguments[place]}
   done
@@ -112,18 +111,17 @@ awk -F '\t' '
   {
     if (!($1 in all)) order[++count] = $1
     all[$1] = all[$1] " " $2
-    if ($2 + 0 > top[$1] + 0) top[$1] = $2
     what[$1] = $3 ", " $4
   }
   END {
-    printf "%-32s %8s %8s   %s\n", "choice", "median", "best", "library, kernels"
+    n = split(all[own], mine, " ")
+    printf "%-32s %8s %8s   %s\n", "choice", "median", "own/it", "library, kernels"
     for (i = 1; i <= count; ++i) {
       name = order[i]
-      m = median(all[name])
-      printf "%-32s %8.1f %8.1f   %s\n", name, m, top[name], what[name]
-      if (name == "cos2p\047s choice") { own = m; own_top = top[name]; continue }
-      if (m > most) { most = m; winner = name }
-      if (top[name] > most_top) most_top = top[name]
+      ratios = ""
+      if (split(all[name], its, " ") == n) for (j = 1; j <= n; ++j) if (its[j] > 0) ratios = ratios " " mine[j] / its[j]
+      printf "%-32s %8.1f %8s   %s\n", name, median(all[name]), ratios ? sprintf("%.2f", median(ratios)) : "", what[name]
+      if (name != own && ratios && (!worst || median(ratios) < worst)) { worst = median(ratios); winner = name }
     }
-    printf "\ncos2p\047s choice / best choice (%s): %.2f of the medians, %.2f of the best  (at least 0.90)\n", winner, own / most, own_top / most_top
-  }' "$results"
+    printf "\nown choice / best choice (%s): %.2f, the median of the rounds  (at least 0.90)\n", winner, worst
+  }' own="cos2p's choice" "$results"

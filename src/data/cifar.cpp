@@ -36,6 +36,7 @@ std::int64_t read_records(const std::string& path, const std::string& cure, cons
   const std::size_t label_bytes = hundred ? 2 : 1, record = label_bytes + channels * plane;
   const std::vector<std::uint8_t> content = DataFile(path, cure).read_all(largest_records * record);
   const std::size_t count = content.size() / record, rest = content.size() % record;
+  if (content.empty()) fail(ExitCode::data, "{} is empty (0 bytes), {}", path, cure);
   if (count == 0 || rest != 0) {
     fail(ExitCode::data,
          "{} is truncated or over-long ({} bytes are {} records of {} bytes and {} bytes more), {}", path,
