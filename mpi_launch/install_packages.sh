@@ -4,10 +4,11 @@ set -euo pipefail
 
 usage() {
   cat <<'TEXT'
-Usage: mpi_launch/install_packages.sh [--tests] [--format] [--list] [--dry-run]
+Usage: mpi_launch/install_packages.sh [--tests] [--slurm] [--format] [--list] [--dry-run]
 Installs the Debian packages (12 or later) that are missing for building and running cos2p, as root or with sudo.
 
       --tests    also what only the tests need
+      --slurm    also a Slurm, for the test of the job scripts (test/program/slurm.sh is skipped without it)
       --format   also clang-format 14 and clang-tidy 14, which judge the sources
       --list     print all packages that are needed, one a line, and do nothing
       --dry-run  print those that are missing, one a line, and do nothing
@@ -22,11 +23,14 @@ packages=(ca-certificates g++ cmake ninja-build ccache libtorch-dev libopenblas0
           libcli11-dev libspdlog-dev libfmt-dev nlohmann-json3-dev zlib1g-dev libxxhash-dev libicu-dev)
 # h5dump and h5py read checkpoints as users would; ip makes hosts of network namespaces; python3 reads JSON.
 test_packages=(libboost-test-dev hdf5-tools python3 python3-h5py iproute2 procps curl)
+# A Slurm for the test of its job scripts, which is skipped without.
+slurm_packages=(slurmctld slurmd slurm-client munge)
 dry_run=false
 
 while [[ $# -gt 0 ]]; do
   case $1 in
     --tests) packages+=("${test_packages[@]}") ;;
+    --slurm) packages+=("${slurm_packages[@]}") ;;
     --format) packages+=(clang-format-14 clang-tidy-14) ;;
     --list) list=true ;;
     --dry-run) dry_run=true ;;

@@ -6,17 +6,19 @@ program=$here/../../build/release/src/main/cos2p
 output=runs/results
 data=data
 sets=fashion-mnist,cifar-10,sst-2
-partitions=dirichlet,iid
+tables=dirichlet,iid,ablation,time,memory
 jobs=$(nproc)
 methods=co-s2p,depthfl,inclusivefl,scalefl,heterofl,fedrolex,federated-dropout,fjord,ra-fed,fiarse,fedavg-smallest,fedavg-drop,fedavg
 usage() {
   cat <<TEXT
-Usage: benchmark/results/run.sh [--data DIR] [--sets A,B,...] [--partitions A,B] [--output DIR] [--program FILE] [--jobs N] [--methods A,B,...]
+Usage: benchmark/results/run.sh [--data DIR] [--sets A,B,...] [--tables A,B,...] [--output DIR] [--program FILE] [--jobs N] [--methods A,B,...]
 
   --data DIR      has a directory for each set, named as the set (default: $data)
   --sets A,B,...  of fashion-mnist, cifar-10, sst-2 (default: all)
-  --partitions .. of dirichlet, iid (default: both)
-  --output DIR    gets SET/tuning/RATE, SET/rates, SET/dirichlet and SET/iid (default: $output)
+  --tables A,...  of dirichlet, iid (all methods on unlike and on like data), ablation (co-s2p without its parts, and its best
+                  rival with what helped it), time (simulated seconds to the rival's accuracy), memory (co-s2p with budgets that are 35 %
+                  smaller) (default: all)
+  --output DIR    gets SET/tuning/RATE, SET/rates and SET/TABLE (default: $output)
   --program FILE  (default: build/release/src/main/cos2p)
   --jobs N        runs at a time (default: all cores)
   --methods ...   (default: $methods)
@@ -25,7 +27,7 @@ TEXT
 while [[ $# -gt 0 ]]; do
   case $1 in
     -h | --help) usage && exit 0 ;;
-    --data | --sets | --partitions | --output | --program | --jobs | --methods)
+    --data | --sets | --tables | --output | --program | --jobs | --methods)
       [[ $# -ge 2 ]] || { echo "run.sh: $1 needs a value, see --help" >&2 && exit 2; }
       declare "${1#--}=$2" && shift 2
       ;;
@@ -33,19 +35,21 @@ while [[ $# -gt 0 ]]; do
   esac
 done
 
-# What won among the choices that co-s2p leaves open (docs/results.md); rivals are as published.
-own=balance=shallow,micro-batch=8,width-rule=straight-through,reselect-every=5,width-exponent=1.5,exit-loss=sum,distillation=mutual
-own+=,distillation-weight=1,distillation-temperature=1,distillation-start=0,distillation-ramp=0.3,weighting=uniform,server-momentum=0.5
+# co-s2p without each of its parts, or with the alternative to it; the rival with the two that are no part of any submodel.
+ablation=co-s2p,co-s2p:width-rule=random,co-s2p:width-rule=magnitude,co-s2p:width-rule=rolling,co-s2p:distillation=none
+ablation+=,co-s2p:distillation=deepest,co-s2p:rolling-windows=true,co-s2p:balance=balanced,co-s2p:micro-batch=0,co-s2p:width-exponent=0
+ablation+=,co-s2p:server-momentum=0,co-s2p:logit-adjustment=0,co-s2p:policy=semi-async:min-updates=4:rounds=120
+ablation+=,depthfl:logit-adjustment=1:server-momentum=0.5
+# As many client rounds each.
+time=depthfl,co-s2p,co-s2p:policy=semi-async:min-updates=4:rounds=120,co-s2p:policy=semi-async:min-updates=2:rounds=240
 
-# Every method gets the same three rates, on a seed that no table has and for half as many rounds.
-rates=(0.002 0.004 0.008)
-compare() { "$program" compare --jobs "$jobs" --methods "$methods" "$@"; }
-# The tuned rate of a method beside what else is its own.
-options_of() { [[ $1 == co-s2p:* ]] && echo "$1,$own" || echo "$1"; }
+# Every method gets the same rates, on a seed that no table has and for half as many rounds.
+rates=(0.002 0.004 0.008 0.016)
+compare() { "$program" compare --jobs "$jobs" "$@"; }
 for set in ${sets//,/ }; do
   common=(--config "$here/$set.toml" --data-dir "$data/$set")
   for rate in "${rates[@]}"; do
-    compare "${common[@]}" --for "co-s2p:$own" --learning-rate "$rate" --rounds 30 --seeds 10 --output "$output/$set/tuning/$rate"
+    compare "${common[@]}" --methods "$methods" --learning-rate "$rate" --rounds 30 --seeds 10 --output "$output/$set/tuning/$rate"
   done
   python3 - "$output/$set/tuning" "${rates[@]}" >"$output/$set/rates" <<'PYTHON'
 import csv, sys
@@ -57,9 +61,27 @@ for rate in rates:
 for method, (_, rate) in best.items():
     print(f"{method}:learning-rate={rate}")
 PYTHON
-  tuned=()
-  while read -r line; do tuned+=(--for "$(options_of "$line")"); done <"$output/$set/rates"
-  for partition in ${partitions//,/ }; do
-    compare "${common[@]}" "${tuned[@]}" --seeds 0,1,2 --partition "$partition" --output "$output/$set/$partition"
+  for table in ${tables//,/ }; do
+    case $table in
+      dirichlet | iid) rows=$methods extra=(--partition "$table") ;;
+      ablation) rows=$ablation extra=() ;;
+      memory) rows=co-s2p extra=(--budgets 1,0.325,0.1625,0.08125) ;;
+      time)
+        # What the rival reached, as this set's first table has it.
+        target=$(python3 - "$output/$set/dirichlet/compare.csv" <<'PYTHON'
+import csv, sys
+reached = [float(row["accuracy"]) for row in csv.DictReader(open(sys.argv[1])) if row["method"] == "depthfl"]
+print(round(sum(reached) / len(reached), 4))
+PYTHON
+        )
+        rows=$time extra=(--target-accuracy "$target" --evaluate-every 2)
+        ;;
+      *) echo "run.sh: unknown table '$table' (--tables), see --help" >&2 && exit 2 ;;
+    esac
+    tuned=()
+    while read -r line; do
+      if [[ ,$rows, == *,${line%%:*}[,:]* ]]; then tuned+=(--for "$line"); fi
+    done <"$output/$set/rates"
+    compare "${common[@]}" "${extra[@]}" --methods "$rows" "${tuned[@]}" --seeds 0,1,2 --output "$output/$set/$table"
   done
 done

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cctype>
 
+#include "cos2p/method/method.hpp"
 #include "option_rows.hpp"
 
 namespace cos2p::config {
@@ -24,7 +25,12 @@ std::vector<OptionSpec> make_table() {
   add_comparison(table);
   add_run(table);
   object_beside_linear(table);
-  const RunOptions defaults;
+  // Help shows what holds where nothing is given: the values of the default method.
+  RunOptions defaults;
+  for (OptionSpec& spec : table.specs) {
+    for (const Method::Setting& setting : methods().front().defaults)
+      if (setting.option == spec.name) spec.set(defaults, {setting.value});
+  }
   for (OptionSpec& spec : table.specs) {
     if (!spec.default_text.empty() || spec.positional) continue;
     const std::string value = spec.get(defaults);

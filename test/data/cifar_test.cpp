@@ -93,7 +93,7 @@ BOOST_AUTO_TEST_CASE(cifar_files_of_broken_records_are_refused) {
               {path, "truncated or over-long", "11 records of 3073 bytes and 3072 bytes more"},
               [&] { load(dir.str(), DatasetKind::cifar_10); });
   write_file(path, {});
-  check_error(ExitCode::data, {path, "0 records"}, [&] { load(dir.str(), DatasetKind::cifar_10); });
+  check_error(ExitCode::data, {path, "is empty (0 bytes)"}, [&] { load(dir.str(), DatasetKind::cifar_10); });
   write_cifar_100(dir.str());
   write_file(dir / "test.bin", cifar_records(3, false));
   check_error(ExitCode::data, {dir / "test.bin", "of 3074 bytes"},

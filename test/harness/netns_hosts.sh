@@ -66,6 +66,8 @@ done
 for ((i = 1; i <= hosts; i++)); do
   host=$(name $i)
   ip netns add "$host" || skip "a network namespace cannot be made"
+  # In a chroot, for one: the root directory is no mount point there.
+  ip netns exec "$host" true 2>/dev/null || skip "no program can be run in a network namespace ($(ip netns exec "$host" true 2>&1 | head -1))"
   ip link add "v$host" type veth peer name eth0 netns "$host" || skip "a veth pair cannot be made"
   ip link set "v$host" master "$bridge" up
   ip -n "$host" addr add "$net.$i/24" dev eth0
