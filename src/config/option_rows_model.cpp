@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "cos2p/method/method.hpp"
+
 namespace cos2p::config {
 
 namespace {
@@ -131,7 +133,10 @@ void object_beside_linear(Table& t) {
   object(
       "method",
       [has_blocks](const RunOptions& o) {
-        return has_blocks(o) || o.local.objective.distillation == DistillationKind::none;
+        const auto& fixed = find_method(o.method).fixed;
+        return has_blocks(o) || std::none_of(fixed.begin(), fixed.end(), [](const Method::Setting& s) {
+                 return s.option == "distillation" && s.value != "none";
+               });
       },
       "its exits teach each other, and a linear model has one");
   object(

@@ -18,8 +18,10 @@ Method co_s2p() {
            {"distillation-weight", "1"},
            {"distillation-temperature", "1"},
            {"distillation-start", "0"},
-           {"distillation-ramp", "0.3"},
+           {"distillation-ramp", "0"},
            {"weighting", "uniform"},
+           {"normalize", "updates"},
+           {"pace-correction", "false"},
            {"server-momentum", "0.5"}}};
 }
 

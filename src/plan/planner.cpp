@@ -70,7 +70,8 @@ class Ladder {
     const ModelOptions& m = table_.options();
     const double share = std::min(1.0, static_cast<double>(step) / width_steps());
     return {depth(std::min(most_blocks_, std::max(1, step - width_steps() + 1))), frozen_,
-            std::max(1, rounded(share * m.heads)), std::max(1, rounded(share * m.feed_forward))};
+            std::min(m.heads, std::max(1, rounded(share * m.heads))),
+            std::min(m.feed_forward, std::max(1, rounded(share * m.feed_forward)))};
   }
 
   static int rounded(double value) { return static_cast<int>(std::lround(value)); }

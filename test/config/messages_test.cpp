@@ -67,7 +67,7 @@ BOOST_AUTO_TEST_CASE(values_out_of_range) {
          {{"train", "--normalize", "changed"},
           {"--normalize has no meaning beside --merge \"values\"", "whether a client changed a value"}},
          {{"train", "--depth-momentum", "0.2"},
-          {"--depth-momentum has no meaning beside --balance \"deep\"", "clients of unlike width"}},
+          {"--depth-momentum has no meaning beside --balance \"shallow\"", "clients of unlike width"}},
          {{"train", "--depth-momentum", "0.2", "--balance", "wide"},
           {"--depth-momentum cannot be 0.2 beside --merge values", "give --merge deltas"}},
          {{"train", "--weight-mask", "magnitude"},

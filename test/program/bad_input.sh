@@ -18,7 +18,7 @@ train 2 "minimum-size cannot be '0'" --dataset synthetic --minimum-size 0
 train 2 "config" --config nothing.toml
 expect 2 "at least one worker" "$C" train --dataset synthetic --output bad
 expect 2 "at least one worker" bash "$LAUNCH" -n 1 -- train --dataset synthetic --output bad
-expect 2 "block_" "$C" plan --memory-budget 0.2 --model micro
+expect 2 "block_" "$C" plan --memory-budget 0.1 --model micro
 expect 2 "images of 31x37 pixels cannot be cut into patches" "$C" plan --memory-budget 1 --image 31x37x3
 expect 2 "fewer clients" bash "$LAUNCH" -n 4 -- train "${TINY[@]}" --clients 2 --output bad
 # data: 3

@@ -5,11 +5,11 @@ for kind in full smallest drop; do
   expect 0 "--submodel $kind" "$COS2P_BINARY" train --transport in-process --submodel $kind "${TINY[@]}" --rounds 2 --quiet --output $kind
 done
 # The model that everybody can hold may be shallower than the one asked for; it resumes as such, and clients that hold none are left out.
-expect 0 "has 1 of the 3 blocks" "$COS2P_BINARY" train --transport in-process --submodel smallest --balance wide "${TINY[@]}" --rounds 2 --quiet --output shallow
+expect 0 "has 1 of the 3 blocks" "$COS2P_BINARY" train --transport in-process --submodel smallest --balance wide --micro-batch 0 "${TINY[@]}" --rounds 2 --quiet --output shallow
 expect 0 "checkpoint:" "$COS2P_BINARY" train --resume shallow --rounds 3 --quiet
 expect 2 "is too small" "$COS2P_BINARY" train --transport in-process --balance wide "${TINY[@]/1,0.7,0.5/1,0.1}" --rounds 2 --quiet --output refused
 expect 0 "client 1: no part in training" "$COS2P_BINARY" train --transport in-process --balance wide --drop-too-small "${TINY[@]/1,0.7,0.5/1,0.1}" --clients 2 --rounds 2 --quiet --output left-out
-expect 2 "--submodel drop leaves no client" "$COS2P_BINARY" plan --submodel drop --budgets 0.5
+expect 2 "--submodel drop leaves no client" "$COS2P_BINARY" plan --submodel drop --budgets 0.5 --micro-batch 0
 not_reports=()
 for client in 0 1 2; do not_reports+=(--exclude-path "/in_flight/00000$client/report"); done
 for policy in sync semi-async; do

@@ -4,7 +4,7 @@ command -v h5diff >/dev/null || { echo "skipped: h5diff is not installed (hdf5-t
 not_reports=()
 for client in 0 1 2; do not_reports+=(--exclude-path "/in_flight/00000$client/report"); done
 for rule in prefix rolling random covering taylor straight-through hard-concrete; do
-  run=("$COS2P_BINARY" train --transport in-process --width-rule "$rule" --reselect-every 2 "${TINY[@]}" --seed 3 --quiet)
+  run=("$COS2P_BINARY" train --transport in-process --width-rule "$rule" --reselect-every 2 --balance deep --micro-batch 0 "${TINY[@]}" --seed 3 --quiet)
   expect 0 "checkpoint:" "${run[@]}" --rounds 4 --output "$rule-whole"
   expect 0 "checkpoint:" "${run[@]}" --rounds 2 --output "$rule-halves"
   expect 0 "checkpoint:" "$COS2P_BINARY" train --resume "$rule-halves" --rounds 4 --quiet
@@ -15,7 +15,7 @@ done
 # Client 2 is narrow; in lockstep its fourth local round is in its second choice.
 units() { h5dump -y -w 0 -d "/clients/0002/masks/block_00/neurons" "$1/latest" | grep -oE '^ *[01](, [01])+' | tr -d ' \n'; }
 for rule in prefix rolling; do
-  expect 0 "checkpoint:" "$COS2P_BINARY" train --transport in-process --policy sync --width-rule $rule --reselect-every 2 "${TINY[@]}" --rounds 4 --quiet --output $rule-sync
+  expect 0 "checkpoint:" "$COS2P_BINARY" train --transport in-process --policy sync --width-rule $rule --reselect-every 2 --balance deep --micro-batch 0 "${TINY[@]}" --rounds 4 --quiet --output $rule-sync
 done
 prefix=$(units prefix-sync)
 [[ $prefix =~ ^1(,1)*(,0)+$ ]] || bad "prefix kept $prefix"
