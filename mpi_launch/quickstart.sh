@@ -69,7 +69,7 @@ fi
 echo "== Training: one server, three workers with the full model, half and a quarter of its memory =="
 start=$SECONDS
 "$here/local.sh" --ranks 4 -- train --dataset synthetic --partition iid --budgets 1,0.5,0.25 --policy semi-async \
-  --optimizer adamw --learning-rate 0.002 --rounds 30 --evaluate-every 5 --seed 1 --output "$output"
+  --optimizer adamw --learning-rate 0.002 --rounds 20 --evaluate-every 5 --seed 1 --output "$output"
 seconds=$((SECONDS - start))
 echo
 echo "== After $seconds s of training: the checkpoint, read back =="
