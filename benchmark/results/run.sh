@@ -44,7 +44,7 @@ ablation+=,depthfl:logit-adjustment=1:server-momentum=0.5
 time=depthfl,co-s2p,co-s2p:policy=semi-async:min-updates=4:rounds=120,co-s2p:policy=semi-async:min-updates=2:rounds=240
 
 # Every method gets the same rates, on a seed that no table has and for half as many rounds.
-rates=(0.002 0.004 0.008 0.016)
+rates=(0.002 0.004 0.008)
 compare() { "$program" compare --jobs "$jobs" "$@"; }
 for set in ${sets//,/ }; do
   common=(--config "$here/$set.toml" --data-dir "$data/$set")
