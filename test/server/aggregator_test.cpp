@@ -55,6 +55,17 @@ BOOST_AUTO_TEST_CASE(uniform_weighting_counts_every_client_the_same) {
   BOOST_TEST(value() == 2.5F);
 }
 
+BOOST_AUTO_TEST_CASE(in_lockstep_a_client_that_was_drawn_more_often_counts_no_less) {
+  PolicyOptions policy = policy_of(PolicyKind::sync);
+  policy.weighting = WeightingKind::uniform;
+  policy.pace_correction = true;
+  Aggregator a(table, store, policy, trainers(2), 1);
+  a.add(constant_update(attention(), 0, 3, 0, 1), 0, reason);
+  a.add(constant_update(attention(), 1, 0, 0, 4), 0, reason);
+  a.merge_ready(0);
+  BOOST_TEST(value() == 2.5F);
+}
+
 BOOST_AUTO_TEST_CASE(narrow_clients_count_less_where_asked) {
   PolicyOptions policy = policy_of(PolicyKind::sync);
   policy.weighting = WeightingKind::uniform;
