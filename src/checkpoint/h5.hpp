@@ -242,6 +242,7 @@ class Group : public Object {
   Dataset write_rows(const std::string& name, const std::vector<Column>& columns, std::size_t row,
                      std::size_t rows, const void* data);
   std::size_t table_rows(const Dataset& dataset, const std::vector<Column>& columns) const;
+  void refuse_missing_chunks(const Dataset& dataset) const;
   void read_rows(const Dataset& dataset, const std::vector<Column>& columns, std::size_t row,
                  void* out) const;
 };

@@ -125,9 +125,28 @@ std::size_t Group::table_rows(const Dataset& dataset, const std::vector<Column>&
   return static_cast<std::size_t>(shape[0]);
 }
 
+/// HDF5 reads rows that its index does not find as fill values, and the index has no checksum.
+void Group::refuse_missing_chunks(const Dataset& dataset) const {
+  const Handle creation(H5Dget_create_plist(dataset.id()), H5Pclose);
+  hsize_t chunk = 0;
+  if (H5Pget_layout(creation.get()) != H5D_CHUNKED || H5Pget_chunk(creation.get(), 1, &chunk) != 1 ||
+      chunk == 0)
+    return;
+  const auto rows = static_cast<hsize_t>(elements(dataset.shape()));
+  for (hsize_t first = 0; first < rows; first += chunk) {
+    unsigned filters = 0;
+    haddr_t address = HADDR_UNDEF;
+    hsize_t bytes = 0;
+    if (H5Dget_chunk_info_by_coord(dataset.id(), &first, &filters, &address, &bytes) < 0 ||
+        address == HADDR_UNDEF)
+      context_->failed("read", dataset.path());
+  }
+}
+
 void Group::read_rows(const Dataset& dataset, const std::vector<Column>& columns, std::size_t row,
                       void* out) const {
   if (elements(dataset.shape()) == 0) return;
+  refuse_missing_chunks(dataset);
   const Handle type = table_type(columns, row, false);
   if (H5Dread(dataset.id(), type.get(), H5S_ALL, H5S_ALL, H5P_DEFAULT, out) < 0)
     context_->failed("read", dataset.path());

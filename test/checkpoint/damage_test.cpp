@@ -1,4 +1,5 @@
 // Files that are not whole checkpoints: each is refused with its reason, none ever crashes the reader.
+#include <fmt/format.h>
 #include <hdf5.h>
 
 #include <boost/test/unit_test.hpp>
@@ -51,6 +52,9 @@ class Editor {
     H5Sclose(space);
     H5Oclose(id);
   }
+  void remove_attribute(const std::string& object, const char* name) {
+    BOOST_REQUIRE(H5Adelete_by_name(file_, object.c_str(), name, H5P_DEFAULT) >= 0);
+  }
   void replace_dataset(const char* name, std::initializer_list<hsize_t> shape, hid_t type) {
     remove(name);
     const hid_t space = H5Screate_simple(static_cast<int>(shape.size()), shape.begin(), nullptr);
@@ -98,8 +102,25 @@ BOOST_AUTO_TEST_CASE(another_program_s_hdf5_file_is_refused) {
 
 BOOST_AUTO_TEST_CASE(another_schema_version_is_refused) {
   const Written written;
-  Editor(written.path).set_int("/", "schema_version", 3);
-  refused(written.path, "has schema version 3 (this program reads version 2)");
+  Editor(written.path).set_int("/", "schema_version", 4);
+  refused(written.path, "has schema version 4 (this program reads versions 2 to 3)");
+}
+
+BOOST_AUTO_TEST_CASE(version_2_knew_no_balance_of_widths) {
+  const Written written;
+  const auto forget = [&](std::size_t client) {
+    Editor(written.path).remove_attribute(fmt::format("/clients/{:04}", client), "width_balance");
+  };
+  forget(1);
+  refused(written.path, "width_balance");
+  for (std::size_t c = 0; c < written.checkpoint.clients.size(); ++c) {
+    if (c != 1) forget(c);
+  }
+  Editor(written.path).set_int("/", "schema_version", 2);
+  const Checkpoint read = read_checkpoint(written.path);
+  BOOST_REQUIRE(read.clients.size() == written.checkpoint.clients.size());
+  for (const ClientRecord& client : read.clients)
+    BOOST_TEST((client.assignment.width_balance == WidthBalance::even));
 }
 
 BOOST_AUTO_TEST_CASE(a_tensor_of_another_shape_is_refused_with_both_shapes) {
