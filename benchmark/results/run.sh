@@ -40,8 +40,8 @@ ablation=co-s2p,co-s2p:width-rule=random,co-s2p:width-rule=magnitude,co-s2p:widt
 ablation+=,co-s2p:distillation=deepest,co-s2p:rolling-windows=true,co-s2p:balance=balanced,co-s2p:micro-batch=0,co-s2p:width-exponent=0
 ablation+=,co-s2p:server-momentum=0,co-s2p:logit-adjustment=0,co-s2p:policy=semi-async:min-updates=4:rounds=120
 ablation+=,depthfl:logit-adjustment=1:server-momentum=0.5
-# As many client rounds each.
-time=depthfl,co-s2p,co-s2p:policy=semi-async:min-updates=4:rounds=120,co-s2p:policy=semi-async:min-updates=2:rounds=240
+# As many client rounds as in a synchronous run, and twice as many.
+time=depthfl,co-s2p,co-s2p:policy=semi-async:min-updates=4:rounds=120,co-s2p:policy=semi-async:min-updates=4:rounds=240
 
 # Every method gets the same rates, on a seed that no table has and for half as many rounds.
 rates=(0.002 0.004 0.008)

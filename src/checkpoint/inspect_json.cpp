@@ -106,6 +106,7 @@ Json clients_json(const std::vector<ClientRecord>& clients) {
                     {"kept_blocks", client.assignment.kept_blocks},
                     {"frozen_blocks", client.assignment.frozen_blocks},
                     {"rolling", client.assignment.rolling != 0},
+                    {"width_balance", to_string(client.assignment.width_balance)},
                     {"heads", client.assignment.heads},
                     {"neurons", client.assignment.neurons},
                     {"memory_budget_bytes", client.memory_budget},

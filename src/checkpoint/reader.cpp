@@ -58,10 +58,12 @@ void check_root(const h5::Group& root) {
          file, kFormat);
   }
   const auto version = root.get<std::int32_t>("schema_version");
-  if (version != kSchemaVersion) {
+  if (version < kOldestSchemaVersion || version > kSchemaVersion) {
     fail(ExitCode::checkpoint,
-         "checkpoint '{}' has schema version {} (this program reads version {}), use the cos2p that wrote it",
-         file, version, kSchemaVersion);
+         "checkpoint '{}' has schema version {} (this program reads versions {} to {}), use the cos2p that "
+         "wrote "
+         "it",
+         file, version, kOldestSchemaVersion, kSchemaVersion);
   }
 }
 
@@ -144,7 +146,18 @@ UnitSet read_mask(const h5::Group& block, const std::string& name, std::int64_t 
   return {total, std::move(kept)};
 }
 
-ClientRecord read_client(const h5::Group& group, const ModelOptions& model) {
+/// Version 2 knew no other than `even`.
+WidthBalance read_width_balance(const h5::Group& group, int version) {
+  if (version == 2 && !group.has_attribute("width_balance")) return WidthBalance::even;
+  const std::string text = group.get_text("width_balance");
+  for (const WidthBalance kind : {WidthBalance::even, WidthBalance::falling, WidthBalance::rising}) {
+    if (to_string(kind) == text) return kind;
+  }
+  group.context().refuse(
+      fmt::format("{} has width_balance '{}', known are even, falling and rising", group.path(), text));
+}
+
+ClientRecord read_client(const h5::Group& group, const ModelOptions& model, int version) {
   ClientRecord record;
   record.budget = group.get_text("budget");
   record.assignment.kept_blocks = group.get<std::int32_t>("kept_blocks");
@@ -152,6 +165,7 @@ ClientRecord read_client(const h5::Group& group, const ModelOptions& model) {
   record.assignment.rolling = group.get<std::int32_t>("rolling");
   record.assignment.heads = group.get<std::int32_t>("heads");
   record.assignment.neurons = group.get<std::int32_t>("neurons");
+  record.assignment.width_balance = read_width_balance(group, version);
   record.memory_budget = group.get<std::int64_t>("memory_budget_bytes");
   record.predicted_memory = group.get<std::int64_t>("predicted_memory_bytes");
   record.measured_memory = group.get<std::int64_t>("measured_memory_bytes");
@@ -179,11 +193,11 @@ ClientRecord read_client(const h5::Group& group, const ModelOptions& model) {
   return record;
 }
 
-std::vector<ClientRecord> read_clients(const h5::Group& clients, const ModelOptions& model) {
+std::vector<ClientRecord> read_clients(const h5::Group& clients, const ModelOptions& model, int version) {
   std::vector<ClientRecord> records;
   const auto count = static_cast<std::size_t>(clients.links());
   for (std::size_t i = 0; i < count; ++i)
-    records.push_back(read_client(clients.open_group(client_name(i)), model));
+    records.push_back(read_client(clients.open_group(client_name(i)), model, version));
   return records;
 }
 
@@ -351,7 +365,8 @@ Checkpoint read_root(const h5::Group& root) {
   const SegmentTable table(checkpoint.model);
   checkpoint.values = read_values(model, table);
   checkpoint.segments = read_segments(root, table);
-  checkpoint.clients = read_clients(root.open_group("clients"), checkpoint.model);
+  checkpoint.clients =
+      read_clients(root.open_group("clients"), checkpoint.model, root.get<std::int32_t>("schema_version"));
   const h5::Group state = root.open_group("state");
   checkpoint.state = StateReader(table, checkpoint.clients.size()).read(state);
   checkpoint.input = read_input(state, checkpoint.model);

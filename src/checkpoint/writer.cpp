@@ -111,7 +111,8 @@ void write_clients(h5::Group root, const std::vector<ClientRecord>& records) {
       "one group per client: blocks 0..kept_blocks-1 are kept, the first frozen_blocks of them not trained "
       "(rolling = k > 0: that is the deepest window of a client whose trained blocks move with its rounds, "
       "from the k-th on); "
-      "heads, neurons = kept in each block; masks/block_NN/{heads,neurons}: 1 = kept by the last update, "
+      "heads, neurons = kept in each block, or more in the shallow or in the deep ones by width_balance "
+      "(falling, rising); masks/block_NN/{heads,neurons}: 1 = kept by the last update, "
       "none before it");
   for (std::size_t i = 0; i < records.size(); ++i) {
     const ClientRecord& record = records[i];
@@ -120,6 +121,7 @@ void write_clients(h5::Group root, const std::vector<ClientRecord>& records) {
     client.set<std::int32_t>("kept_blocks", record.assignment.kept_blocks);
     client.set<std::int32_t>("frozen_blocks", record.assignment.frozen_blocks);
     client.set<std::int32_t>("rolling", record.assignment.rolling);
+    client.set_text("width_balance", to_string(record.assignment.width_balance));
     client.set<std::int32_t>("heads", record.assignment.heads);
     client.set<std::int32_t>("neurons", record.assignment.neurons);
     client.set("memory_budget_bytes", record.memory_budget);

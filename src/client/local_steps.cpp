@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include "cos2p/method/objective.hpp"
@@ -57,6 +58,7 @@ bool LocalSteps::run(const LocalTrainer::KeepGoing& keep_going, RoundReport& rep
   const ClassView view = class_view(local.objective, class_counts(setup.samples->set(), samples), device);
   const double distilled =
       distillation_weight(local.objective, static_cast<double>(notice.round) / std::max(1, notice.rounds));
+  const double hint = distilled * local.objective.feature_hint;
   const std::vector<VitWidth> widths = widths_of(model, local.ordered_dropout);
   const int micro_batch = micro_batch_of(setup, client);
   Rng width_draw(setup.seed,
@@ -68,7 +70,7 @@ bool LocalSteps::run(const LocalTrainer::KeepGoing& keep_going, RoundReport& rep
     stream.take(local.batch_size, indices);
     const std::size_t drawn = width_draw.below(widths.size());
     const bool imitated = local.ordered_dropout_distillation && drawn + 1 < widths.size();
-    const VitWidth& width = imitated ? widths.back() : widths[drawn];
+    const VitWidth* narrowed = drawn + 1 < widths.size() ? &widths[drawn] : nullptr;
     const std::size_t piece = micro_batch > 0 ? static_cast<std::size_t>(micro_batch) : indices.size();
     for (std::size_t begin = 0; begin < indices.size(); begin += piece) {
       const std::size_t size = std::min(piece, indices.size() - begin);
@@ -78,13 +80,17 @@ bool LocalSteps::run(const LocalTrainer::KeepGoing& keep_going, RoundReport& rep
         (size == indices.size() ? loss : loss * (count / static_cast<double>(indices.size()))).backward();
       };
       const BatchTensors batch = batch_tensors(*setup.samples, {indices.data() + begin, size}, &rng, device);
+      std::vector<torch::Tensor> features;  // (B, D) each
       const std::vector<torch::Tensor> logits =
-          trained_exits(model.forward(batch.input, true, nullptr, &width));  // (B, K) each
-      const Objective result = objective(logits, batch.labels, view, local.objective, distilled);
+          trained_exits(model.forward(batch.input, true, nullptr, imitated ? nullptr : narrowed,
+                                      hint > 0 ? &features : nullptr));  // (B, K) each
+      Objective result = objective(logits, batch.labels, view, local.objective, distilled);
+      if (hint > 0)
+        result.loss = result.loss + hint * feature_hint(trained_exits(std::move(features)), local.objective);
       backward(result.loss);
       if (imitated) {
         const std::vector<torch::Tensor> part =
-            trained_exits(model.forward(batch.input, true, nullptr, &widths[drawn]));
+            trained_exits(model.forward(batch.input, true, nullptr, narrowed));
         backward(imitation_loss(part, logits, local.objective));  // on top of the gradients of the whole
       }
       const torch::NoGradGuard no_grad;

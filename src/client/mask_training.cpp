@@ -54,8 +54,8 @@ class Gates {
       : training_(training), noise_(noise) {
     const bool scaled = vit.shape().scale_kept_units && training.rule != WidthRule::taylor;
     for (std::size_t block = 0; block < prior.heads.size(); ++block) {
-      add(prior.heads[block], training.heads, scaled, vit.device());
-      add(prior.neurons[block], training.neurons, scaled, vit.device());
+      add(prior.heads[block], training.kept[block].heads, scaled, vit.device());
+      add(prior.neurons[block], training.kept[block].neurons, scaled, vit.device());
     }
   }
 

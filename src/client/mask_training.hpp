@@ -7,6 +7,7 @@
 
 #include "cos2p/method/width_rule.hpp"
 #include "cos2p/model/vit.hpp"
+#include "cos2p/plan/submodel_plan.hpp"
 #include "cos2p/support/random.hpp"
 
 namespace cos2p {
@@ -19,7 +20,7 @@ struct UnitScores {
 struct MaskTraining {
   WidthRule rule = WidthRule::straight_through;  ///< one that needs data
   int steps = 0;
-  int heads = 0, neurons = 0;  ///< kept of the candidates in each block, at least 1
+  std::vector<BlockWidth> kept;  ///< of the candidates, per kept block: at least 1 of each
 };
 
 /// Scores the units of `candidates`, whose weights are all frozen and stay as they are, from `prior`: scores

@@ -38,8 +38,9 @@ class Choice {
   UnitChoice by_rule(WidthRule rule) {
     UnitChoice choice;
     for (int block = 0; block < a_.kept_blocks; ++block) {
-      choice.heads.push_back(choose(rule, table_[table_.attention(block)], a_.heads));
-      choice.neurons.push_back(choose(rule, table_[table_.feed_forward(block)], a_.neurons));
+      const BlockWidth width = width_in(table_.options(), a_, block);
+      choice.heads.push_back(choose(rule, table_[table_.attention(block)], width.heads));
+      choice.neurons.push_back(choose(rule, table_[table_.feed_forward(block)], width.neurons));
     }
     return choice;
   }
@@ -49,9 +50,13 @@ class Choice {
     VitShape shape;
     shape.kept_blocks = shape.frozen_blocks = a_.kept_blocks;
     shape.scale_kept_units = setup_.local.scale_kept_units;
-    for (std::size_t block = 0; block < kept.heads.size(); ++block) {
-      shape.heads.push_back(widen(kept.heads[block], phase.heads));
-      shape.neurons.push_back(widen(kept.neurons[block], phase.neurons));
+    Assignment wide = a_;
+    wide.heads = phase.heads;
+    wide.neurons = phase.neurons;
+    for (int block = 0; block < a_.kept_blocks; ++block) {
+      const BlockWidth width = width_in(table_.options(), wide, block);
+      shape.heads.push_back(widen(kept.heads[static_cast<std::size_t>(block)], width.heads));
+      shape.neurons.push_back(widen(kept.neurons[static_cast<std::size_t>(block)], width.neurons));
     }
     return shape;
   }
@@ -92,12 +97,15 @@ class Choice {
       const std::vector<torch::Tensor> logits = vit.forward(batch.input, true, &gates);
       return objective(logits, batch.labels, view, setup_.local.objective, 0).loss;
     };
-    const MaskTraining training{setup_.width.rule, setup_.width.mask_steps, a_.heads, a_.neurons};
+    MaskTraining training{setup_.width.rule, setup_.width.mask_steps, {}};
+    for (int block = 0; block < a_.kept_blocks; ++block)
+      training.kept.push_back(width_in(table_.options(), a_, block));
     const UnitScores scores = train_scores(vit, training, prior, next_loss, noise);
     UnitChoice choice;
     for (std::size_t block = 0; block < scores.heads.size(); ++block) {
-      choice.heads.push_back(best(vit.shape().heads[block], scores.heads[block], a_.heads));
-      choice.neurons.push_back(best(vit.shape().neurons[block], scores.neurons[block], a_.neurons));
+      choice.heads.push_back(best(vit.shape().heads[block], scores.heads[block], training.kept[block].heads));
+      choice.neurons.push_back(
+          best(vit.shape().neurons[block], scores.neurons[block], training.kept[block].neurons));
     }
     return choice;
   }
@@ -133,8 +141,9 @@ class Choice {
     std::int64_t before = 0;
     for (int c = 0; c < task_.client; ++c) {
       const Assignment& other = setup_.fleet->at(static_cast<std::size_t>(c));
-      if (segment.block < other.kept_blocks)
-        before += segment.kind == SegmentKind::attention ? other.heads : other.neurons;
+      if (segment.block >= other.kept_blocks) continue;
+      const BlockWidth width = width_in(table_.options(), other, segment.block);
+      before += segment.kind == SegmentKind::attention ? width.heads : width.neurons;
     }
     Rng order(setup_.seed, {kSharedOrder, static_cast<std::uint64_t>(segment.id.value()),
                             static_cast<std::uint64_t>(number_)});
@@ -179,27 +188,29 @@ class Choice {
   std::vector<float> full_;  // one segment as pulled
 };
 
-bool fits(const UnitChoice& choice, const Assignment& a) {
-  const auto has = [&](const std::vector<UnitSet>& sets, int count) {
-    return sets.size() == static_cast<std::size_t>(a.kept_blocks) &&
-           std::all_of(sets.begin(), sets.end(), [&](const UnitSet& set) { return set.size() == count; });
-  };
-  return has(choice.heads, a.heads) && has(choice.neurons, a.neurons);
+bool fits(const ModelOptions& model, const UnitChoice& choice, const Assignment& a) {
+  const auto kept = static_cast<std::size_t>(a.kept_blocks);
+  if (choice.heads.size() != kept || choice.neurons.size() != kept) return false;
+  for (std::size_t block = 0; block < kept; ++block) {
+    const BlockWidth width = width_in(model, a, static_cast<int>(block));
+    if (choice.heads[block].size() != width.heads || choice.neurons[block].size() != width.neurons)
+      return false;
+  }
+  return true;
 }
 
 }  // namespace
 
 bool UnitChooser::due(const ClientTask& task, int index) const {
   const auto found = units_.find(task.client);
-  if (found == units_.end() || !fits(found->second, task.assignment)) return true;
+  if (found == units_.end() || !fits(setup_.table->options(), found->second, task.assignment)) return true;
   return setup_.width.chooses_at(index);
 }
 
 void UnitChooser::choose(WorkerChannel& channel, const ClientTask& task, int index, RoundReport& report) {
   const WidthRule rule = setup_.width.rule;
   Choice choice(setup_, device_, channel, task, setup_.width.choice_of(index));
-  TrainingShape training{setup_.local.batch_size, setup_.local.optimizer, setup_.local.momentum > 0,
-                         setup_.merge == MergeKind::deltas};
+  TrainingShape training = training_shape(setup_.local, setup_.merge);
   training.micro_batch = micro_batch_of(setup_, task.client);
   MaskPhase phase;
   if (needs_data(rule)) phase = plan_mask_phase(*setup_.table, task.assignment, training);
@@ -208,7 +219,7 @@ void UnitChooser::choose(WorkerChannel& channel, const ClientTask& task, int ind
   {
     const ScopedTimer timer(reading);
     const auto found = units_.find(task.client);
-    const bool known = found != units_.end() && fits(found->second, task.assignment);
+    const bool known = found != units_.end() && fits(setup_.table->options(), found->second, task.assignment);
     chosen = needs_data(rule) && known ? found->second : choice.by_rule(rule);
   }
   if (phase.batch_size > 0) {

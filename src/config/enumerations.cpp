@@ -101,6 +101,13 @@ const std::vector<PartitionKind>& all_values<PartitionKind>() {
 }
 
 template <>
+const std::vector<WidthBalance>& all_values<WidthBalance>() {
+  static const std::vector<WidthBalance> values{WidthBalance::even, WidthBalance::falling,
+                                                WidthBalance::rising};
+  return values;
+}
+
+template <>
 const std::vector<BalanceKind>& all_values<BalanceKind>() {
   static const std::vector<BalanceKind> values{BalanceKind::balanced, BalanceKind::deep, BalanceKind::wide,
                                                BalanceKind::shallow};

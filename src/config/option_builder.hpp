@@ -72,6 +72,29 @@ class Table {
     return spec;
   }
 
+  /// A list of numbers above 0, in turn; `expected` completes "expected ...". With `none` allowed, that word
+  /// stands for the empty list.
+  template <typename Access>
+  OptionSpec& reals(const std::string& name, Access at, double high, bool none, const std::string& expected,
+                    const std::string& help) {
+    OptionSpec& spec = add(name, "X,...", help);
+    spec.list = true;
+    spec.set = [at, high, none, expected](RunOptions& o, const Values& v) {
+      std::vector<double> numbers;
+      if (!none || v != Values{"none"}) {
+        for (const std::string& text : split_list(v)) numbers.push_back(parse_real(text, 0, high, false));
+        if (numbers.empty()) throw BadValue{expected};
+      }
+      at(o) = numbers;
+    };
+    spec.get = [at](const RunOptions& o) {
+      Values texts;
+      for (const double number : at(o)) texts.push_back(format_real(number));
+      return texts.empty() ? toml_string("none") : toml_array(texts);
+    };
+    return spec;
+  }
+
   template <typename Enum, typename Access>
   OptionSpec& choice(const std::string& name, Access at, const std::string& help) {
     OptionSpec& spec = add(name, "", help);

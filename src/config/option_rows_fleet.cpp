@@ -41,6 +41,11 @@ void add_fleet(Table& t) {
     o.budgets = read_fleet_file(v.back());
     o.clients = static_cast<int>(o.budgets.size());
   };
+  t.reals(
+      "compute-budgets", AT(compute_budgets), 1, true, "shares above 0 and at most 1, for example 1,0.5,0.25",
+      "share of the full model's FLOPs that a step of each client may take, in turn: where they are as the "
+      "clients' speeds, nobody's round is longer than that of the full model on the fastest; none = no "
+      "limit");
   t.whole("clients", AT(clients), 0, kMany,
           "clients; 0 = one per worker rank, in-process and plan: one per budget");
   t.choice<SubmodelKind>("submodel", AT(fleet.submodel),
@@ -55,6 +60,25 @@ void add_fleet(Table& t) {
   t.choice<BalanceKind>("balance", AT(fleet.balance),
                         "what a small budget costs: width first and depth last (deep), both alike "
                         "(balanced), depth alone (wide), depth first and width last (shallow)");
+  OptionSpec& width = t.choice<WidthBalance>("width-balance", AT(fleet.width_balance),
+                                             "kept units of a narrow client's blocks: the same share in "
+                                             "each, or more in the shallow ones (falling) or "
+                                             "in the deep ones (rising)");
+  only(
+      width, "balance", [](const RunOptions& o) { return o.fleet.balance != BalanceKind::wide; },
+      "blocks keep all their units");
+  only(
+      width, "rolling-windows",
+      [](const RunOptions& o) {
+        return !o.fleet.rolling_windows || o.fleet.width_balance == WidthBalance::even;
+      },
+      "which block is shallow changes with the window");
+  only(
+      width, "ordered-dropout",
+      [](const RunOptions& o) {
+        return o.local.ordered_dropout == 0 || o.fleet.width_balance == WidthBalance::even;
+      },
+      "the widths that are drawn are the same in every block");
   OptionSpec& rolling =
       t.flag("rolling-windows", AT(fleet.rolling_windows),
              "where a budget costs depth: keep all blocks and train a window of them that moves with the "

@@ -120,12 +120,12 @@ void object_beside_linear(Table& t) {
   // By its name: --dim 32 beside it has made the model another one already.
   const auto has_blocks = [](const RunOptions& o) { return o.model_name != "linear"; };
   for (const char* name : {"dim", "blocks", "heads", "feed-forward", "patch", "exits", "balance",
-                           "rolling-windows", "frozen-blocks"})
+                           "width-balance", "rolling-windows", "frozen-blocks", "compute-budgets"})
     object(name, has_blocks, "a linear model has no blocks");
   for (const char* name : {"width-rule", "reselect-every", "scale-kept-units", "mask-steps"})
     object(name, has_blocks, "a linear model has no units to choose among");
   for (const char* name : {"exit-loss", "distillation", "distillation-weight", "distillation-temperature",
-                           "distillation-start", "distillation-ramp"})
+                           "distillation-start", "distillation-ramp", "feature-hint"})
     object(name, has_blocks, "a linear model has one exit");
   object(
       "micro-batch", [has_blocks](const RunOptions& o) { return has_blocks(o) || o.local.micro_batch == 0; },

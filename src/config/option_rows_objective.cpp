@@ -27,6 +27,11 @@ void add_objective(Table& t) {
   only(t.real("distillation-ramp", AT(local.objective.distillation_ramp), 0, true, 1,
               "share of the rounds in which distillation then rises to its weight; 0 = at once"),
        "distillation", distilled, none);
+  only(t.real(
+           "feature-hint", AT(local.objective.feature_hint), 0, true, kAny,
+           "times distillation's weight: shallower exits also learn the normalised features that the deepest "
+           "one reads; 0 = none"),
+       "distillation", distilled, none);
   t.flag("masked-logits", AT(local.objective.masked_logits),
          "logits of classes that a client does not hold are 0 in its loss");
   only(

@@ -3,32 +3,6 @@
 #include "option_rows.hpp"
 
 namespace cos2p::config {
-namespace {
-
-std::vector<double> parse_speeds(const Values& values) {
-  std::vector<double> speeds;
-  for (const std::string& text : split_list(values)) speeds.push_back(parse_real(text, 0, kAny, false));
-  if (speeds.empty()) throw BadValue{"at least one speed, for example 1,0.5,0.25"};
-  return speeds;
-}
-
-std::string speeds_text(const std::vector<double>& speeds) {
-  Values texts;
-  for (const double speed : speeds) texts.push_back(format_real(speed));
-  return toml_array(texts);
-}
-
-template <typename Access>
-OptionSpec& speeds(Table& t, const std::string& name, Access at, const std::string& help) {
-  OptionSpec& spec = t.add(name, "X,...", help);
-  spec.list = true;
-  spec.set = [at](RunOptions& o, const Values& v) { at(o) = parse_speeds(v); };
-  spec.get = [at](const RunOptions& o) { return speeds_text(at(o)); };
-  return spec;
-}
-
-}  // namespace
-
 void add_simulation(Table& t) {
   t.group("Simulated clock", kSimulate | kCompare);
   Values names;
@@ -41,7 +15,9 @@ void add_simulation(Table& t) {
       throw BadValue{list_choices(names) + did_you_mean(v.back(), names)};
     o.simulation.profile = v.back();
   };
-  speeds(t, "speeds", AT(simulation.speeds), "factor of its device's speed for each client, in turn")
+  const std::string expected = "at least one speed, for example 1,0.5,0.25";
+  t.reals("speeds", AT(simulation.speeds), kAny, false, expected,
+          "factor of its device's speed for each client, in turn")
       .default_text = "1";
   OptionSpec& link = t.add("link", "SIZE", "bytes per second of every client's link; 0 = that of its device");
   link.set = [](RunOptions& o, const Values& v) {
@@ -69,15 +45,9 @@ void add_simulation(Table& t) {
       time, "dropout-probability", [](const RunOptions& o) { return o.simulation.dropout_probability > 0; },
       "nobody drops out");
   t.group("Simulated clock", kRanks);
-  OptionSpec& emulate = speeds(t, "emulate-speeds", AT(emulate_speeds),
-                               "sleep so that local rounds take as long as simulate --speeds says");
-  emulate.hidden = true;
-  emulate.set = [](RunOptions& o, const Values& v) {
-    o.emulate_speeds = v == Values{"none"} ? std::vector<double>{} : parse_speeds(v);
-  };
-  emulate.get = [](const RunOptions& o) {
-    return o.emulate_speeds.empty() ? toml_string("none") : speeds_text(o.emulate_speeds);
-  };
+  t.reals("emulate-speeds", AT(emulate_speeds), kAny, true, expected,
+          "sleep so that local rounds take as long as simulate --speeds says")
+      .hidden = true;
 }
 
 }  // namespace cos2p::config

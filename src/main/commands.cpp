@@ -19,11 +19,12 @@ int run_plan(const CommandLine& command) {
       shape.reads_texts()
           ? complete_text_model(options, shape.vocabulary, shape.classes)
           : complete_model(options, shape.image_height, shape.image_width, shape.channels, shape.classes));
-  const TrainingShape training = training_shape(options);
+  const TrainingShape training = training_shape(options.local, options.policy.merge);
   std::vector<ClientBudget> budgets;
   for (const std::string& text : options.budgets)
     budgets.push_back(parse_budget(text, table, training, "--memory-budget"));
   const int clients = options.clients > 0 ? options.clients : static_cast<int>(budgets.size());
+  limit_compute(budgets, options.compute_budgets, table, training);
   const FleetPlan plan = plan_fleet(table, training, budgets, clients, options.fleet);
   fmt::print("{}\n", options.json ? fleet_json(table, plan) : fleet_table(table, plan));
   return 0;

@@ -65,17 +65,6 @@ std::string describe_input(const ModelOptions& model) {
                      model.channels, model.patch, model.tokens());
 }
 
-TrainingShape training_shape(const RunOptions& options) {
-  TrainingShape shape;
-  shape.batch_size = options.local.batch_size;
-  shape.optimizer = options.local.optimizer;
-  shape.momentum = options.local.momentum > 0;
-  shape.micro_batch = options.local.micro_batch;
-  shape.masked = options.local.weight_mask != WeightMaskKind::none;
-  shape.deltas = options.policy.merge == MergeKind::deltas;
-  return shape;
-}
-
 namespace {
 
 Vocabulary make_vocabulary(const RunOptions& options, const std::vector<std::string>& texts) {
@@ -136,7 +125,7 @@ Experiment make_experiment(const RunOptions& options, int workers,
   }
   const LabelledSet& train = e.train->set();
   e.table = std::make_unique<SegmentTable>(e.model);
-  e.training = training_shape(options);
+  e.training = training_shape(options.local, options.policy.merge);
   e.clients =
       options.clients > 0 ? options.clients : (workers > 0 ? workers : narrow<int>(options.budgets.size()));
   if (workers > e.clients) {
@@ -149,6 +138,7 @@ Experiment make_experiment(const RunOptions& options, int workers,
   std::vector<ClientBudget> budgets;
   for (const std::string& text : options.budgets)
     budgets.push_back(parse_budget(text, *e.table, e.training, "--budgets"));
+  limit_compute(budgets, options.compute_budgets, *e.table, e.training);
   e.fleet = plan_fleet(*e.table, e.training, budgets, e.clients, options.fleet);
   if (options.fleet.submodel == SubmodelKind::smallest) cut_blocks(e);
   for (const ClientBudget& budget : e.fleet.budgets)
@@ -263,8 +253,8 @@ void initialize(ModelStore& store, const Experiment& e) {
   for (const Segment& segment : *e.table) {
     std::vector<float> values = initial_values(segment, e.options.seed);
     if (e.options.fleet.submodel == SubmodelKind::smallest) {
-      const Assignment& a = e.fleet.assignments.front();
-      const int kept = segment.kind == SegmentKind::attention ? a.heads : a.neurons;
+      const BlockWidth width = width_in(e.model, e.fleet.assignments.front(), std::max(0, segment.block));
+      const int kept = segment.kind == SegmentKind::attention ? width.heads : width.neurons;
       for (const TensorSpec& tensor : segment.tensors) {
         if (!tensor.per_unit) continue;
         const auto begin = values.begin() + tensor.offset;

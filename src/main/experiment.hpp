@@ -32,7 +32,6 @@ struct Experiment {
 ModelOptions complete_model(const RunOptions& options, int height, int width, int channels, int classes);
 /// The model's shape for texts.
 ModelOptions complete_text_model(const RunOptions& options, int vocabulary, int classes);
-TrainingShape training_shape(const RunOptions& options);
 
 /// `workers`: ranks that train (0 = in-process). `vocabulary`: the one to use for texts, of a checkpoint or
 /// of the server; without it one is read or made as the options say. Throws Error with the exit code for what

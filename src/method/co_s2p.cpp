@@ -19,6 +19,7 @@ Method co_s2p() {
            {"distillation-temperature", "1"},
            {"distillation-start", "0"},
            {"distillation-ramp", "0"},
+           {"logit-adjustment", "0.5"},
            {"weighting", "uniform"},
            {"normalize", "updates"},
            {"pace-correction", "false"},

@@ -2,6 +2,7 @@
 
 #include <torch/torch.h>
 
+#include "cos2p/model/step_shape.hpp"
 #include "cos2p/support/error.hpp"
 
 namespace cos2p {
@@ -18,6 +19,11 @@ std::vector<double> exit_weights(ExitLossKind kind, std::size_t exits) {
     if (kind == ExitLossKind::deepest) weights[j] = j + 1 == exits ? 1 : 0;
   }
   return weights;
+}
+
+/// b_j: the deepest exit alone has labels to learn from with `deepest`, but the others are students too.
+std::vector<double> student_weights(ExitLossKind kind, std::size_t exits) {
+  return exit_weights(kind == ExitLossKind::deepest ? ExitLossKind::all : kind, exits);
 }
 
 /// What a client's loss sees of the logits (B, K).
@@ -75,7 +81,7 @@ ClassView class_view(const ObjectiveOptions& options, const std::vector<std::int
 Objective objective(const std::vector<Tensor>& logits, const Tensor& labels, const ClassView& view,
                     const ObjectiveOptions& options, double weight) {
   COS2P_ASSERT(!logits.empty());
-  std::vector<double> weights = exit_weights(options.exit_loss, logits.size());
+  const std::vector<double> weights = exit_weights(options.exit_loss, logits.size());
   Objective result;
   result.loss = torch::zeros({}, logits.back().options());
   for (std::size_t j = 0; j < logits.size(); ++j) {
@@ -85,12 +91,24 @@ Objective objective(const std::vector<Tensor>& logits, const Tensor& labels, con
     result.deepest = loss.detach();  // of the last in the end: its weight is never 0
   }
   if (weight > 0 && options.distillation != DistillationKind::none && logits.size() > 1) {
-    if (options.exit_loss == ExitLossKind::deepest)
-      weights.assign(logits.size(), 1.0 / static_cast<double>(logits.size()));
-    result.loss = result.loss + weight * distillation(logits, weights, options.distillation,
-                                                      options.distillation_temperature);
+    result.loss =
+        result.loss + weight * distillation(logits, student_weights(options.exit_loss, logits.size()),
+                                            options.distillation, options.distillation_temperature);
   }
   return result;
+}
+
+Tensor feature_hint(const std::vector<Tensor>& features, const ObjectiveOptions& options) {
+  COS2P_ASSERT(!features.empty());
+  const std::vector<double> weights = student_weights(options.exit_loss, features.size());
+  const auto normalized = [](const Tensor& f) {
+    return at::layer_norm(f, {f.size(1)}, {}, {}, kLayerNormEpsilon);
+  };
+  const Tensor target = normalized(features.back().detach());
+  Tensor sum = torch::zeros({}, target.options());
+  for (std::size_t j = 0; j + 1 < features.size(); ++j)
+    sum = sum + weights[j] * at::mse_loss(normalized(features[j]), target);
+  return sum;
 }
 
 Tensor imitation_loss(const std::vector<Tensor>& part, const std::vector<Tensor>& whole,

@@ -132,7 +132,7 @@ Tensor Vit::embed(const Tensor& input) const {
 }
 
 std::vector<Tensor> Vit::forward(const Tensor& input, bool training, const VitGates* gates,
-                                 const VitWidth* width) const {
+                                 const VitWidth* width, std::vector<Tensor>* features) const {
   const bool gradients = at::GradMode::is_enabled();
   std::vector<Tensor> logits;
   Tensor x, lengths;  // (B, T, D), and of texts (B) on the CPU
@@ -144,14 +144,19 @@ std::vector<Tensor> Vit::forward(const Tensor& input, bool training, const VitGa
   for (int block = 0; block < shape_.kept_blocks; ++block) {
     const at::AutoGradMode mode(gradients && (gates != nullptr || block >= shape_.frozen_blocks));
     const VitWidth* narrowed = block >= shape_.frozen_blocks ? width : nullptr;  // frozen blocks stay whole
-    x = run_block(block, std::move(x), training, lengths, gates, narrowed, logits);
+    Tensor class_token;  // (B, D), where the block has an exit
+    x = run_block(block, std::move(x), training, lengths, gates, narrowed, class_token);
+    if (!class_token.defined()) continue;
+    logits.push_back(run_exit(table_.exit_head(block), class_token));
+    if (features != nullptr) features->push_back(class_token);
   }
   return logits;
 }
 
-// x (B, T, D) -> (B, T, D), or (B, D) from the deepest block; appends the logits of the block's exit.
+// x (B, T, D) -> (B, T, D), or (B, D) from the deepest block; `exit_input` gets the class token (B, D) that
+// the block's exit reads.
 Tensor Vit::run_block(int block, Tensor x, bool training, const Tensor& lengths, const VitGates* gates,
-                      const VitWidth* width, std::vector<Tensor>& logits) const {
+                      const VitWidth* width, Tensor& exit_input) const {
   const bool scaled = training && shape_.scale_kept_units;
   const bool deepest = block + 1 == shape_.kept_blocks;
   const SegmentId exit = table_.exit_head(block);
@@ -181,13 +186,15 @@ Tensor Vit::run_block(int block, Tensor x, bool training, const Tensor& lengths,
        first_units(gates != nullptr ? neurons_out * gates->neurons[b].view({-1, 1}) : neurons_out, neurons),
        f.at("fc2.bias")},
       kept_scale(kept_neurons, neurons, scaled), exit.valid() && !deepest);
-  if (exit.valid()) {
-    const auto& head = tensors_.at(exit.value());
-    const Tensor normed = at::layer_norm(deepest ? result.y : result.class_token, {table_.options().dim},
-                                         head.at("norm.weight"), head.at("norm.bias"), kLayerNormEpsilon);
-    logits.push_back(at::linear(normed, head.at("linear.weight"), head.at("linear.bias")));
-  }
+  if (exit.valid()) exit_input = deepest ? result.y : result.class_token;
   return result.y;
+}
+
+Tensor Vit::run_exit(SegmentId exit, const Tensor& class_token) const {
+  const auto& head = tensors_.at(exit.value());
+  const Tensor normed = at::layer_norm(class_token, {table_.options().dim}, head.at("norm.weight"),
+                                       head.at("norm.bias"), kLayerNormEpsilon);
+  return at::linear(normed, head.at("linear.weight"), head.at("linear.bias"));
 }
 
 }  // namespace cos2p

@@ -103,12 +103,13 @@ PartCost feed_forward_part(const Sizes& s, bool deepest) {
   return part;
 }
 
-PartCost exit_part(const Sizes& s) {
+PartCost exit_part(const Sizes& s, bool hint) {
   PartCost part;
   part.saved =
       s.batch * (2 * s.dim + 3 * s.classes);  // class tokens, normalised; logits and two of the loss's
   part.forward_workspace = s.batch * s.classes;
   part.backward_workspace = s.batch * (2 * s.dim + 2 * s.classes);
+  if (hint) part.saved += s.batch * s.dim;  // the features without the norm's weights
   part.forward_flops = product_flops(s.batch, s.dim, s.classes);
   part.backward_flops = 2 * part.forward_flops;
   part.gate_backward_flops = part.forward_flops;
@@ -132,8 +133,9 @@ std::vector<PartCost> parts_of(const SegmentTable& table, const Assignment& a,
     const bool deepest = segment.block + 1 == a.kept_blocks;
     const bool trained = a.frozen_blocks == 0 || segment.block >= a.frozen_blocks;
     // Frozen blocks keep all their units.
-    sizes.heads = trained ? a.heads : m.heads;
-    sizes.neurons = trained ? a.neurons : m.feed_forward;
+    const BlockWidth kept = width_in(m, a, std::max(0, segment.block));
+    sizes.heads = trained ? kept.heads : m.heads;
+    sizes.neurons = trained ? kept.neurons : m.feed_forward;
     PartCost part;
     switch (segment.kind) {
       case SegmentKind::embedding:
@@ -146,7 +148,7 @@ std::vector<PartCost> parts_of(const SegmentTable& table, const Assignment& a,
         part = feed_forward_part(sizes, deepest);
         break;
       case SegmentKind::exit_head:
-        part = exit_part(sizes);
+        part = exit_part(sizes, training.hint);
         break;
     }
     const std::int64_t units = segment.kind == SegmentKind::attention ? sizes.heads : sizes.neurons;

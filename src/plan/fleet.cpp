@@ -61,7 +61,8 @@ class Coverage {
       for (const int frozen : {asked.frozen_blocks, 0}) {
         Assignment& assignment = plan_.assignments[client];
         try {
-          assignment = plan_client(table_, training_, plan_.budgets[client], balance, frozen);
+          assignment =
+              plan_client(table_, training_, plan_.budgets[client], balance, frozen, rules_.width_balance);
         } catch (const Error&) {  // this shape does not fit the client's budget: not a way out
           continue;
         }
@@ -114,10 +115,6 @@ class Coverage {
        format_bytes(static_cast<double>(most)), format_bytes(needed));
 }
 
-bool holds(const ClientBudget& budget, const PlanCost& cost) {
-  return cost.memory.total() <= budget.memory && cost.parameters <= budget.parameters;
-}
-
 /// "clients 0, 3 and 4 more": those for which `is_one` holds; empty where there are none.
 template <typename Condition>
 std::string name_clients(std::size_t clients, Condition is_one) {
@@ -139,7 +136,7 @@ void give_full_models(const SegmentTable& table, const TrainingShape& training, 
   Assignment full = full_assignment(table.options());
   full.frozen_blocks = rules.frozen_blocks;
   const PlanCost cost = estimate_cost(table, full, training);
-  const auto too_small = [&](std::size_t c) { return !holds(plan.budgets[c], cost); };
+  const auto too_small = [&](std::size_t c) { return !plan.budgets[c].holds(cost); };
   const bool drop = rules.submodel == SubmodelKind::drop;
   std::int64_t most = 0;
   for (std::size_t c = 0; c < plan.budgets.size(); ++c) {
@@ -181,7 +178,8 @@ Assignment plan_one(const SegmentTable& table, const TrainingShape& training, co
                     const FleetRules& rules) {
   try {
     return rules.rolling_windows ? plan_rolling_client(table, training, budget, rules.balance)
-                                 : plan_client(table, training, budget, rules.balance, rules.frozen_blocks);
+                                 : plan_client(table, training, budget, rules.balance, rules.frozen_blocks,
+                                               rules.width_balance);
   } catch (const Error&) {
     if (!rules.drop_too_small) throw;
     return {};
@@ -199,7 +197,8 @@ void choose_micro_batch(const SegmentTable& table, const TrainingShape& training
   if (assignment.takes_part()) {
     cost = largest_cost(table, assignment, shape);
     int piece = training.batch_size;
-    while (training.accumulates() && piece > training.micro_batch && !holds(plan.budgets[client], cost)) {
+    while (training.accumulates() && piece > training.micro_batch &&
+           cost.memory.total() > plan.budgets[client].memory) {
       piece = std::max(training.micro_batch, (piece + 1) / 2);
       shape.micro_batch = piece;
       cost = largest_cost(table, assignment, shape);

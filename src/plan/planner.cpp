@@ -6,6 +6,7 @@
 #include <cmath>
 #include <cstdlib>
 #include <exception>
+#include <numeric>
 
 #include "cos2p/support/bytes.hpp"
 #include "cos2p/support/error.hpp"
@@ -29,8 +30,10 @@ bool starts_like_a_size(const std::string& text) {
 
 bool fits(const SegmentTable& table, const Assignment& assignment, const TrainingShape& training,
           const ClientBudget& budget) {
-  const PlanCost cost = largest_cost(table, assignment, training);
-  return cost.memory.total() <= budget.memory && cost.parameters <= budget.parameters;
+  for (int round = 0; round < window_count(table, assignment); ++round) {
+    if (!budget.holds(estimate_cost(table, window_at(table, assignment, round), training))) return false;
+  }
+  return true;
 }
 
 /// The submodels of one balance, from the smallest (step 1) to the largest (step steps()); cost grows with
@@ -38,8 +41,9 @@ bool fits(const SegmentTable& table, const Assignment& assignment, const Trainin
 class Ladder {
  public:
   /// `most_blocks`: no submodel is deeper.
-  Ladder(const SegmentTable& table, BalanceKind balance, int frozen_blocks, int most_blocks)
-      : table_(table), balance_(balance), frozen_(frozen_blocks), most_blocks_(most_blocks) {}
+  Ladder(const SegmentTable& table, BalanceKind balance, int frozen_blocks, int most_blocks,
+         WidthBalance width = WidthBalance::even)
+      : table_(table), balance_(balance), frozen_(frozen_blocks), most_blocks_(most_blocks), width_(width) {}
 
   int steps() const {
     const ModelOptions& m = table_.options();
@@ -49,8 +53,16 @@ class Ladder {
   }
 
   Assignment at(int step) const {
+    Assignment a = balance_ == BalanceKind::shallow ? shallow(step) : of_share(step);
+    a.width_balance = width_;
+    return a;
+  }
+
+ private:
+  int width_steps() const { return std::max(table_.options().heads, table_.options().feed_forward); }
+
+  Assignment of_share(int step) const {
     const ModelOptions& m = table_.options();
-    if (balance_ == BalanceKind::shallow) return shallow(step);
     const double share = static_cast<double>(step) / steps();
     Assignment a{depth(most_blocks_), frozen_, m.heads, m.feed_forward};
     if (balance_ != BalanceKind::deep)
@@ -61,9 +73,6 @@ class Ladder {
     }
     return a;
   }
-
- private:
-  int width_steps() const { return std::max(table_.options().heads, table_.options().feed_forward); }
 
   // First the width of the shallowest window grows, then its depth.
   Assignment shallow(int step) const {
@@ -90,6 +99,7 @@ class Ladder {
   const SegmentTable& table_;
   BalanceKind balance_;
   int frozen_, most_blocks_;
+  WidthBalance width_;
 };
 
 [[noreturn]] void refuse_budget(const SegmentTable& table, const TrainingShape& training,
@@ -101,6 +111,14 @@ class Ladder {
          "give a larger share or choose {}",
          budget.text, to_string(balance), cost.parameters, cost.parameters - budget.parameters,
          budget.parameters, balance == BalanceKind::wide ? "another --balance" : "a larger --model");
+  }
+  if (cost.step_flops > budget.step_flops) {
+    fail(
+        ExitCode::usage,
+        "the compute budget beside budget '{}' is too small (a step of the smallest {} submodel takes {:.3g} "
+        "FLOPs, {:.3g} are given), give a larger share with --compute-budgets{}",
+        budget.text, to_string(balance), cost.step_flops, budget.step_flops,
+        balance == BalanceKind::wide ? " or use --balance shallow" : "");
   }
   const std::int64_t least = cost.memory.total();
   fail(ExitCode::usage,
@@ -147,6 +165,18 @@ std::int64_t full_memory(const SegmentTable& table, TrainingShape training) {
 }
 
 }  // namespace
+
+void limit_compute(std::vector<ClientBudget>& budgets, const std::vector<double>& shares,
+                   const SegmentTable& table, const TrainingShape& training) {
+  if (budgets.empty() || shares.empty()) return;
+  const std::size_t own = budgets.size(), all = std::lcm(own, shares.size());
+  const double full = estimate_cost(table, full_assignment(table.options()), training).step_flops;
+  for (std::size_t c = 0; c < all; ++c) {
+    if (c >= own) budgets.push_back(budgets[c % own]);
+    // A little more, so that a share of 1 holds the full model whatever is rounded.
+    budgets[c].step_flops = shares[c % shares.size()] * full * (1 + 1e-9);
+  }
+}
 
 double budget_share(const ClientBudget& budget, const SegmentTable& table, const TrainingShape& training) {
   const auto of = [](std::int64_t part, std::int64_t whole) {
@@ -197,7 +227,7 @@ ClientBudget parse_budget(const std::string& text, const SegmentTable& table, co
 }
 
 Assignment plan_client(const SegmentTable& table, const TrainingShape& training, const ClientBudget& budget,
-                       BalanceKind balance, int frozen_blocks) {
+                       BalanceKind balance, int frozen_blocks, WidthBalance width) {
   const int blocks = table.options().blocks;
   if (frozen_blocks < 0 || frozen_blocks >= blocks) {
     fail(ExitCode::usage,
@@ -207,10 +237,10 @@ Assignment plan_client(const SegmentTable& table, const TrainingShape& training,
   // `deep` gives up a block only where not even the narrowest submodel fits.
   int most_blocks = blocks;
   while (balance == BalanceKind::deep && most_blocks > frozen_blocks + 1 &&
-         !fits(table, Ladder(table, balance, frozen_blocks, most_blocks).at(1), training, budget)) {
+         !fits(table, Ladder(table, balance, frozen_blocks, most_blocks, width).at(1), training, budget)) {
     --most_blocks;
   }
-  const Ladder ladder(table, balance, frozen_blocks, most_blocks);
+  const Ladder ladder(table, balance, frozen_blocks, most_blocks, width);
   if (!fits(table, ladder.at(1), training, budget))
     refuse_budget(table, training, budget, balance, ladder.at(1));
   int fitting = 1, too_large = ladder.steps() + 1;

@@ -56,6 +56,7 @@ nlohmann::json client_json(const FleetPlan& plan, std::size_t client) {
           {"kept_blocks", a.kept_blocks},
           {"frozen_blocks", a.frozen_blocks},
           {"rolling", a.rolling != 0},
+          {"width_balance", to_string(a.width_balance)},
           {"heads", a.heads},
           {"neurons", a.neurons},
           {"micro_batch", plan.micro_batches[client]},

@@ -1,6 +1,7 @@
 #include "cos2p/plan/submodel_plan.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <utility>
 
 #include "cos2p/support/error.hpp"
@@ -110,6 +111,29 @@ bool trains(const SegmentTable& table, const Assignment& assignment, const Segme
       assignment.rolling != 0 ? window_at(table, assignment, 0).frozen_blocks : assignment.frozen_blocks;
   return assignment.takes_part() && segment.block < assignment.kept_blocks &&
          (frozen == 0 || segment.block >= frozen);
+}
+
+std::string to_string(WidthBalance kind) {
+  switch (kind) {
+    case WidthBalance::even:
+      return "even";
+    case WidthBalance::falling:
+      return "falling";
+    case WidthBalance::rising:
+      return "rising";
+  }
+  return "unknown";
+}
+
+BlockWidth width_in(const ModelOptions& model, const Assignment& a, int block) {
+  if (a.width_balance == WidthBalance::even) return {a.heads, a.neurons};
+  const double x = a.kept_blocks > 1 ? static_cast<double>(block) / (a.kept_blocks - 1) : 0.5;
+  const double exponent = a.width_balance == WidthBalance::falling ? 0.5 + x : 1.5 - x;
+  const auto spread = [exponent](int kept, int total) {
+    const double share = std::pow(static_cast<double>(kept) / total, exponent);
+    return std::clamp(static_cast<int>(std::lround(share * total)), 1, total);
+  };
+  return {spread(a.heads, model.heads), spread(a.neurons, model.feed_forward)};
 }
 
 Assignment full_assignment(const ModelOptions& model) {

@@ -268,8 +268,9 @@ Anchor Aggregator::anchor(const Segment& segment, const SegmentState& state) con
       for (std::int32_t unit : units.kept()) result.units[static_cast<std::size_t>(unit)] += weight;
     } else {
       // It has not told its units yet: each is one of them with the same probability.
-      const int kept = segment.kind == SegmentKind::attention ? client.trainer.assignment.heads
-                                                              : client.trainer.assignment.neurons;
+      const BlockWidth width =
+          width_in(table_.options(), client.trainer.assignment, std::max(0, segment.block));
+      const int kept = segment.kind == SegmentKind::attention ? width.heads : width.neurons;
       const double share = quantize_weight(
           weight * std::min(1.0, static_cast<double>(kept) /
                                      static_cast<double>(std::max<std::int64_t>(segment.units, 1))));

@@ -62,7 +62,9 @@ PendingUpdate random_update(Rng& rng, const SegmentTable& table, std::int32_t cl
 ClientRecord random_client(Rng& rng, const ModelOptions& model, int client) {
   ClientRecord record;
   record.budget = client == 0 ? "0.5" : client == 1 ? "2GiB" : "";
-  record.assignment = {1 + client, client == 2 ? 1 : 0, 1 + client, 20 * client + 1};
+  record.assignment = {1 + client, client == 2 ? 1 : 0,
+                       1 + client, 20 * client + 1,
+                       0,          client == 1 ? WidthBalance::rising : WidthBalance::even};
   record.memory_budget = static_cast<std::int64_t>(rng());
   record.predicted_memory = static_cast<std::int64_t>(rng.below(1U << 30));
   record.measured_memory = static_cast<std::int64_t>(rng.below(1U << 30));
@@ -167,8 +169,8 @@ class ByteSink {
   }
   void one(const ClientRecord& c) {
     put(c.budget, c.assignment.kept_blocks, c.assignment.frozen_blocks, c.assignment.rolling,
-        c.assignment.heads, c.assignment.neurons, c.memory_budget, c.predicted_memory, c.measured_memory,
-        c.samples, c.class_counts, c.rounds, c.heads, c.neurons);
+        c.assignment.heads, c.assignment.neurons, to_string(c.assignment.width_balance), c.memory_budget,
+        c.predicted_memory, c.measured_memory, c.samples, c.class_counts, c.rounds, c.heads, c.neurons);
   }
 };
 

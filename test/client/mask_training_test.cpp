@@ -35,11 +35,15 @@ VitShape one_block(const SegmentTable& table, bool scaled) {
   return shape;
 }
 
+std::vector<BlockWidth> kept_alike(const Vit& vit, int heads, int neurons) {
+  return std::vector<BlockWidth>(static_cast<std::size_t>(vit.shape().kept_blocks), {heads, neurons});
+}
+
 UnitScores scores(WidthRule rule, int steps, std::uint64_t seed = 1, bool scaled = false) {
   const SegmentTable table(small_model(1));
   const Vit vit(table, one_block(table, scaled), torch::kCPU);
   Rng noise(seed);
-  return train_scores(vit, {rule, steps, 2, 9}, flat_prior(0.5), worth_loss, noise);
+  return train_scores(vit, {rule, steps, kept_alike(vit, 2, 9)}, flat_prior(0.5), worth_loss, noise);
 }
 
 }  // namespace
@@ -75,7 +79,7 @@ BOOST_AUTO_TEST_CASE(a_straight_through_mask_opens_exactly_the_kept_units) {
       BOOST_TEST(torch::allclose(gates.neurons.at(0).sum(), torch::tensor(9 * open)));
       return gates.heads.at(0).sum();
     };
-    train_scores(vit, {WidthRule::straight_through, 1, 2, 9}, prior, loss, noise);
+    train_scores(vit, {WidthRule::straight_through, 1, kept_alike(vit, 2, 9)}, prior, loss, noise);
   }
 }
 
@@ -102,7 +106,7 @@ BOOST_AUTO_TEST_CASE(a_mask_phase_leaves_the_weights_alone_and_no_gradients) {
   Rng noise(1);
   const auto images = images_for(table.options(), 4);
   const UnitScores result = train_scores(
-      vit, {WidthRule::straight_through, 3, 2, 6}, prior,
+      vit, {WidthRule::straight_through, 3, kept_alike(vit, 2, 6)}, prior,
       [&](const VitGates& gates) { return vit.forward(images, true, &gates).back().square().sum(); }, noise);
   BOOST_TEST(result.heads.size() == 2U);
   for (std::size_t i = 0; i < before.size(); ++i)
@@ -162,8 +166,9 @@ BOOST_AUTO_TEST_CASE(a_mask_phase_needs_no_more_memory_than_training) {
         }
         return sum;
       };
-      train_scores(vit, {WidthRule::straight_through, 2, c.assignment.heads, c.assignment.neurons}, prior,
-                   loss, noise);
+      train_scores(
+          vit, {WidthRule::straight_through, 2, kept_alike(vit, c.assignment.heads, c.assignment.neurons)},
+          prior, loss, noise);
     }
     const auto measured = static_cast<double>(tensor_memory::peak() - before);
     const auto limit = static_cast<double>(estimate_cost(table, c.assignment, c.training).memory.total());

@@ -24,6 +24,7 @@ const std::map<std::string, std::vector<std::string>> kSamples{
     {"momentum", {"0", "0.5", "0.999"}},
     {"emulate-speeds", {"none", "1,0.5", "0.25"}},
     {"speeds", {"1", "1,0.5", "1e-3"}},
+    {"compute-budgets", {"none", "1,0.5", "0.25"}},
     {"profile", {"cpu", "orin-nx"}},
     {"link", {"0", "12.5MB", "1e9"}},
     {"dropout-time", {"0", "1.5"}},

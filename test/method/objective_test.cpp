@@ -106,6 +106,41 @@ BOOST_AUTO_TEST_CASE(a_part_learns_from_the_whole_and_not_the_other_way) {
   for (const torch::Tensor& z : whole) BOOST_TEST(!z.grad().defined());
 }
 
+BOOST_AUTO_TEST_CASE(shallow_features_are_drawn_to_those_of_the_deepest_exit) {
+  // Written out: the variance of each row is 1, 4 and 9, so that normalised rows are +-1.
+  const auto shallow = torch::tensor({{1.0, -1.0}, {2.0, -2.0}}).set_requires_grad(true);
+  const auto middle = torch::tensor({{-3.0, 3.0}, {5.0, -1.0}}).set_requires_grad(true);
+  const auto deepest = torch::tensor({{4.0, 0.0}, {-1.0, 1.0}}).set_requires_grad(true);
+  ObjectiveOptions options;
+  // Differences are 0 or 2: of the shallow exit in its second row, of the middle one in both.
+  options.exit_loss = ExitLossKind::sum;
+  const torch::Tensor sum = feature_hint({shallow, middle, deepest}, options);
+  BOOST_TEST(sum.item<double>() == 2.0 + 4.0, boost::test_tools::tolerance(1e-5));
+  options.exit_loss = ExitLossKind::deepest;  // students are alike
+  BOOST_TEST(feature_hint({shallow, middle, deepest}, options).item<double>() == 6.0 / 3,
+             boost::test_tools::tolerance(1e-5));
+  BOOST_TEST(feature_hint({deepest}, options).item<double>() == 0.0);
+  sum.backward();
+  BOOST_TEST(!deepest.grad().defined());
+  BOOST_TEST(shallow.grad().defined());
+
+  // The gradient against differences, where normalisation is not saturated.
+  const auto target = torch::tensor({{0.3, -1.2, 0.5, 2.0}}, torch::kFloat64);
+  auto student = torch::tensor({{1.0, 0.2, -0.7, 0.4}}, torch::kFloat64).set_requires_grad(true);
+  options.exit_loss = ExitLossKind::sum;
+  feature_hint({student, target}, options).backward();
+  for (int i = 0; i < 4; ++i) {
+    constexpr double kStep = 1e-5;
+    const auto at = [&](double by) {
+      torch::Tensor moved = student.detach().clone();
+      moved[0][i] += by;
+      return feature_hint({moved, target}, options).item<double>();
+    };
+    BOOST_TEST(student.grad()[0][i].item<double>() == (at(kStep) - at(-kStep)) / (2 * kStep),
+               boost::test_tools::tolerance(1e-6));
+  }
+}
+
 BOOST_AUTO_TEST_CASE(one_exit_has_nobody_to_learn_from) {
   const torch::Tensor logits = torch::tensor({{1.0, 2.0}}), labels = torch::tensor({0}, torch::kInt64);
   ObjectiveOptions options;

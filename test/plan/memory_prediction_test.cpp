@@ -4,6 +4,7 @@
 #include <boost/test/unit_test.hpp>
 #include <string>
 
+#include "cos2p/method/objective.hpp"
 #include "cos2p/model/tensor_memory.hpp"
 #include "cos2p/model/vit.hpp"
 #include "cos2p/plan/submodel_plan.hpp"
@@ -63,11 +64,15 @@ std::int64_t measured_peak(const SegmentTable& table, const Assignment& a, const
     for (torch::Tensor& p : vit.parameters()) p.mutable_grad() = torch::Tensor();
     for (int done = 0; done < training.batch_size; done += piece) {
       torch::Tensor loss;
-      for (const torch::Tensor& logits : vit.forward(input, true)) {
+      std::vector<torch::Tensor> features;
+      for (const torch::Tensor& logits :
+           vit.forward(input, true, nullptr, nullptr, training.hint ? &features : nullptr)) {
         if (!logits.requires_grad()) continue;
         const torch::Tensor part = torch::nn::functional::cross_entropy(logits, labels);
         loss = loss.defined() ? loss + part : part;
       }
+      if (training.hint) loss = loss + feature_hint(features, {});
+      features.clear();
       loss.backward();
     }
     optimizer->step();
@@ -157,6 +162,13 @@ BOOST_AUTO_TEST_CASE(prediction_is_within_a_fifth_of_the_measurement) {
        4,
        {6, 0, 0, 0},
        {2, OptimizerKind::sgd, true, true, true}},
+      {"micro of one head and one neuron, batch 512, with a hint: exits dominate",
+       "micro",
+       8,
+       1,
+       8,
+       {6, 0, 1, 1},
+       {512, OptimizerKind::sgd, true, false, false, 0, true}},
       {"base, patches of 16, one block", "base", 224, 3, 16, {1, 0, 6, 1536}, {4, OptimizerKind::sgd, true}},
   };
   for (const Case& c : cases) {

@@ -429,6 +429,80 @@ BOOST_AUTO_TEST_CASE(micro_batches_make_room_for_larger_submodels) {
   BOOST_TEST(fleet_table(table, whole).find("micro-batch") == std::string::npos);
 }
 
+BOOST_AUTO_TEST_CASE(compute_budgets_hold_in_every_step) {
+  const SegmentTable table = preset_table("micro");
+  const double full = estimate_cost(table, full_assignment(table.options()), {}).step_flops;
+  std::vector<ClientBudget> budgets{share(table, "1"), share(table, "0.6")};
+  limit_compute(budgets, {}, table, {});
+  BOOST_TEST(budgets.size() == 2U);
+  limit_compute(budgets, {1, 0.5, 0.25}, table, {});
+  BOOST_REQUIRE(budgets.size() == 6U);  // both lists in turn
+  for (const BalanceKind balance :
+       {BalanceKind::deep, BalanceKind::balanced, BalanceKind::wide, BalanceKind::shallow}) {
+    FleetRules rules;
+    rules.balance = balance;
+    const FleetPlan plan = plan_fleet(table, {}, budgets, 6, rules);
+    BOOST_TEST((plan.assignments[0] == full_assignment(table.options())));
+    for (std::size_t c = 0; c < 6; ++c) {
+      BOOST_TEST(plan.costs[c].step_flops <= (c % 3 == 0 ? 1 : c % 3 == 1 ? 0.5 : 0.25) * full * 1.000001);
+      BOOST_TEST(plan.costs[c].memory.total() <= budgets[c].memory);
+    }
+    BOOST_TEST(plan.costs[4].step_flops > 0.25 * full);  // a full memory budget, and half of the FLOPs
+  }
+  // A window that moves costs the most FLOPs where it is shallowest or deepest: each must hold.
+  FleetRules rules;
+  rules.balance = BalanceKind::wide;
+  rules.rolling_windows = true;
+  std::vector<ClientBudget> slow{share(table, "1")};
+  limit_compute(slow, {0.6}, table, {});
+  const FleetPlan rolling = plan_fleet(table, {}, slow, 2, rules);
+  BOOST_TEST(rolling.assignments[0].rolling == 1);
+  for (int round = 0; round < window_count(table, rolling.assignments[0]); ++round)
+    BOOST_TEST(estimate_cost(table, window_at(table, rolling.assignments[0], round), {}).step_flops <=
+               0.6001 * full);
+  std::vector<ClientBudget> none{share(table, "1")};
+  limit_compute(none, {0.001}, table, {});
+  expect_error(ExitCode::usage, {"compute budget", "--compute-budgets", "FLOPs"},
+               [&] { plan_client(table, {}, none[0], BalanceKind::shallow, 0); });
+}
+
+BOOST_AUTO_TEST_CASE(width_may_fall_or_rise_with_depth_within_the_same_budget) {
+  const SegmentTable table = preset_table("micro");
+  const ModelOptions& m = table.options();
+  for (const WidthBalance kind : {WidthBalance::even, WidthBalance::falling, WidthBalance::rising}) {
+    for (const char* text : {"1", "0.7", "0.5", "0.3"}) {
+      const ClientBudget budget = share(table, text);
+      const Assignment a = plan_client(table, {}, budget, BalanceKind::balanced, 0, kind);
+      BOOST_TEST(needed(table, a) <= budget.memory);
+      BOOST_TEST((a.width_balance == kind));
+      for (int block = 0; block < a.kept_blocks; ++block) {
+        const BlockWidth width = width_in(m, a, block);
+        BOOST_TEST((width.heads >= 1 && width.heads <= m.heads));
+        BOOST_TEST((width.neurons >= 1 && width.neurons <= m.feed_forward));
+        if (kind == WidthBalance::even || std::string(text) == "1") {
+          BOOST_TEST((width.heads == a.heads && width.neurons == a.neurons));
+        } else if (block > 0) {
+          const int before = width_in(m, a, block - 1).neurons;
+          BOOST_TEST((kind == WidthBalance::falling ? width.neurons < before : width.neurons > before));
+        }
+      }
+    }
+  }
+  // Never less where the share grows: a mask phase's candidates hold the kept units.
+  Assignment a{6, 0, 1, 1};
+  for (a.width_balance = WidthBalance::falling;; a.width_balance = WidthBalance::rising) {
+    for (int block = 0; block < 6; ++block) {
+      int before = 0;
+      for (a.neurons = 1; a.neurons <= m.feed_forward; ++a.neurons) {
+        BOOST_TEST(width_in(m, a, block).neurons >= before);
+        before = width_in(m, a, block).neurons;
+      }
+      BOOST_TEST(before == m.feed_forward);
+    }
+    if (a.width_balance == WidthBalance::rising) break;
+  }
+}
+
 BOOST_AUTO_TEST_CASE(a_linear_model_is_planned_whole_or_not_at_all) {
   const SegmentTable table = preset_table("linear");
   const Assignment whole = full_assignment(table.options());

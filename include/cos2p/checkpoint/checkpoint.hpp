@@ -14,7 +14,8 @@
 namespace cos2p {
 
 /// Present layout of the file; a reader refuses every other one. checkpoints/README.md documents each path.
-inline constexpr int kSchemaVersion = 2;
+inline constexpr int kSchemaVersion = 3;
+inline constexpr int kOldestSchemaVersion = 2;  ///< that can still be read
 
 /// /meta
 struct RunIdentity {

@@ -84,6 +84,9 @@ struct LocalTrainingOptions {
   ObjectiveOptions objective;
 };
 
+/// What of these options decides the cost of a step.
+TrainingShape training_shape(const LocalTrainingOptions& local, MergeKind merge);
+
 /// How texts become word pieces.
 struct TextOptions {
   std::string vocabulary;      ///< a vocab.txt; empty = made from the training texts
@@ -125,8 +128,9 @@ struct RunOptions {
   bool patch_given = false;
   // fleet
   std::vector<std::string> budgets{
-      "1"};         ///< per client in turn: share of the full model's training memory, bytes, or a device
-  int clients = 0;  ///< 0 = one per worker (in-process: one per budget)
+      "1"};  ///< per client in turn: share of the full model's training memory, bytes, or a device
+  std::vector<double> compute_budgets;  ///< per client in turn: share of the full model's FLOPs; empty = none
+  int clients = 0;                      ///< 0 = one per worker (in-process: one per budget)
   FleetRules fleet;
   // training
   std::string method = "co-s2p";  ///< of method/method.hpp; its settings are in the options they set

@@ -35,6 +35,12 @@ struct Objective {
 Objective objective(const std::vector<torch::Tensor>& logits, const torch::Tensor& labels,
                     const ClassView& view, const ObjectiveOptions& options, double weight);
 
+/// What shallower exits learn from the deepest one's features (a hint, after Romero et al. 2015; no regressor
+/// is needed, as all exits read the same residual stream): sum_{j < J} b_j mean (n(f_j) - n(f_J))^2 over
+/// batch and features, f (B, D) the class tokens that the trained exits read, from shallow to deep, n the
+/// normalisation to mean 0 and variance 1, f_J detached, b_j as above. 0 where there is one exit.
+torch::Tensor feature_hint(const std::vector<torch::Tensor>& features, const ObjectiveOptions& options);
+
 /// What a part of the model learns from the whole of it: sum_j a_j CE(softmax(whole_j), part_j), the wholes
 /// detached (FjORD). Shapes as above; both lists have one tensor per trained exit.
 torch::Tensor imitation_loss(const std::vector<torch::Tensor>& part, const std::vector<torch::Tensor>& whole,

@@ -28,6 +28,8 @@ struct ObjectiveOptions {
   double distillation_temperature = 2;
   double distillation_start = 0.25;  ///< share of the rounds that pass before distillation begins
   double distillation_ramp = 0.25;   ///< share of the rounds in which it then rises to its whole weight
+  /// Strength of feature_hint() (method/objective.hpp), as a multiple of distillation's weight; 0 = none.
+  double feature_hint = 0;
   /// Logits of classes that a client does not hold are 0 in its loss (HeteroFL).
   bool masked_logits = false;
   /// Strength of the logit adjustment for a client's own class frequencies (Menon et al. 2021; 0 = none):

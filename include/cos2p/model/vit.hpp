@@ -75,18 +75,19 @@ class Vit {
   /// padding a batch has changes nothing but the time. In evaluation (training = false) kept units are not
   /// scaled: with all units kept both are the full model. Gradients exist where the caller's gradient mode is
   /// on. With `gates`, frozen blocks too pass gradients on, to the gates of blocks before them. With `width`,
-  /// the other units are not computed and get a gradient of 0. Throws Error(internal) for input of another
-  /// shape.
+  /// the other units are not computed and get a gradient of 0. `features` gets what each exit reads, before
+  /// its norm: class tokens (B, D). Throws Error(internal) for input of another shape.
   std::vector<torch::Tensor> forward(const torch::Tensor& input, bool training,
-                                     const VitGates* gates = nullptr, const VitWidth* width = nullptr) const;
+                                     const VitGates* gates = nullptr, const VitWidth* width = nullptr,
+                                     std::vector<torch::Tensor>* features = nullptr) const;
   /// The block after which each logits tensor of forward() is read.
   const std::vector<int>& exit_blocks() const { return exit_blocks_; }
 
  private:
   torch::Tensor embed(const torch::Tensor& input) const;
   torch::Tensor run_block(int block, torch::Tensor x, bool training, const torch::Tensor& lengths,
-                          const VitGates* gates, const VitWidth* width,
-                          std::vector<torch::Tensor>& logits) const;
+                          const VitGates* gates, const VitWidth* width, torch::Tensor& exit_input) const;
+  torch::Tensor run_exit(SegmentId exit, const torch::Tensor& class_token) const;
 
   /// A matrix of a block as the forward pass reads it.
   torch::Tensor matrix(SegmentId id, const std::string& name) const;

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cmath>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -14,7 +15,11 @@ struct ClientBudget {
   std::string text;                     ///< as the user wrote it: "0.5", "2GiB" or "orin-nano"
   std::int64_t memory = 0;              ///< bytes that a training step may take
   std::int64_t parameters = INT64_MAX;  ///< that the submodel may have
+  double step_flops = HUGE_VAL;         ///< that an optimizer step may take
   DeviceProfile device;  ///< speed and link for time predictions ("cpu" where only memory was given)
+  bool holds(const PlanCost& cost) const {
+    return cost.memory.total() <= memory && cost.parameters <= parameters && cost.step_flops <= step_flops;
+  }
 };
 
 /// "0.5" = that share (at most 1) of the full model's predicted training memory; "50%" = that share of its
@@ -22,6 +27,11 @@ struct ClientBudget {
 /// number above 1 without a point is bytes. Throws Error(usage) naming `option`.
 ClientBudget parse_budget(const std::string& text, const SegmentTable& table, const TrainingShape& training,
                           const std::string& option);
+
+/// Client c may compute shares[c % shares.size()] of the full model's FLOPs in a step. Makes the list as long
+/// as both in turn need; nothing changes where `shares` is empty.
+void limit_compute(std::vector<ClientBudget>& budgets, const std::vector<double>& shares,
+                   const SegmentTable& table, const TrainingShape& training);
 
 /// The share of the full model that a budget holds: of its training memory or, where those were given, of its
 /// parameters; in (0, 1].
@@ -37,7 +47,7 @@ BalanceKind parse_balance_kind(const std::string& text);
 /// The largest submodel within the budget whose deepest kept block has an exit and is not frozen. Throws
 /// Error(usage) where not even the smallest of this `balance` fits, saying by how much.
 Assignment plan_client(const SegmentTable& table, const TrainingShape& training, const ClientBudget& budget,
-                       BalanceKind balance, int frozen_blocks);
+                       BalanceKind balance, int frozen_blocks, WidthBalance width = WidthBalance::even);
 
 /// The submodel with a rolling window of trained blocks whose every window is within the budget: as long and
 /// as wide as the depth and width that `balance` gives for a step of its ladder. An assignment that is not
@@ -79,6 +89,8 @@ struct FleetRules {
   bool drop_too_small = false;
   /// Where the balance drops blocks: instead keep all of them and train a window that moves with the rounds.
   bool rolling_windows = false;
+  /// Without rolling windows.
+  WidthBalance width_balance = WidthBalance::even;
 };
 
 /// Client c gets budgets[c % budgets.size()]. Where a segment would have fewer than `min_trainers` trainers,

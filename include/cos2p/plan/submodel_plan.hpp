@@ -9,21 +9,35 @@
 
 namespace cos2p {
 
+/// How the kept units are spread over the kept blocks: the same share in each, or more in the shallow or in
+/// the deep ones. With s the share of a client's heads (or neurons) and x from 0 in the first kept block to 1
+/// in the last, a block keeps s^(1/2 + x) of its units (falling) or s^(3/2 - x) (rising): at least one, all
+/// where s = 1, and never less where s grows.
+enum class WidthBalance : std::int32_t { even, falling, rising };
+std::string to_string(WidthBalance kind);
+
 /// Which blocks a client gets, and how wide: what the server decides (the client then chooses the units).
 struct Assignment {
   int kept_blocks = 0;    ///< blocks 0 .. kept_blocks-1; the deepest are pruned first; 0 = takes no part
   int frozen_blocks = 0;  ///< embedding and blocks 0 .. frozen_blocks-1 are not trained; < kept_blocks
-  int heads = 0;          ///< kept heads in each kept block, >= 1
-  int neurons = 0;        ///< kept neurons in each kept block, >= 1
+  int heads = 0;          ///< kept heads in each kept block, >= 1; as width_in() spreads them
+  int neurons = 0;        ///< kept neurons in each kept block, >= 1; as width_in() spreads them
   int rolling = 0;  ///< k > 0: this is the deepest of the windows that window_at() takes in turn, from the
                     ///< k-th of the model's on
+  WidthBalance width_balance = WidthBalance::even;
   bool takes_part() const { return kept_blocks > 0; }
   bool operator==(const Assignment& o) const {
     return kept_blocks == o.kept_blocks && frozen_blocks == o.frozen_blocks && heads == o.heads &&
-           neurons == o.neurons && rolling == o.rolling;
+           neurons == o.neurons && rolling == o.rolling && width_balance == o.width_balance;
   }
 };
 Assignment full_assignment(const ModelOptions& model);
+
+/// Kept units of one block.
+struct BlockWidth {
+  int heads = 0, neurons = 0;
+};
+BlockWidth width_in(const ModelOptions& model, const Assignment& assignment, int block);
 /// What a client keeps and trains in its local round `local_round`: the assignment itself, or, where it is
 /// rolling, one of the windows of `kept_blocks - frozen_blocks` trained blocks that end at an exit, from the
 /// shallowest (nothing frozen, the embedding trained) to the deepest and again. No block is left out where a
@@ -53,6 +67,7 @@ struct TrainingShape {
   /// Samples at a time, whose gradients are added up to the batch's: their activations are fewer, but the
   /// gradients of all weights exist all the time. 0 = the whole batch.
   int micro_batch = 0;
+  bool hint = false;  ///< shallower exits learn the features of the deepest (feature_hint())
   bool accumulates() const { return micro_batch > 0 && micro_batch < batch_size; }
 };
 

@@ -40,7 +40,7 @@ struct TaskTableHeader {
   std::uint64_t check = 0;
   std::uint64_t spare[5] = {};
 };
-static_assert(std::is_trivially_copyable_v<ClientTask> && sizeof(ClientTask) == 28 &&
+static_assert(std::is_trivially_copyable_v<ClientTask> && sizeof(ClientTask) == 32 &&
               sizeof(TaskTableHeader) == 64);
 std::uint64_t task_check(std::uint64_t sequence, const ClientTask* tasks, std::uint64_t count);
 
