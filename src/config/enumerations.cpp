@@ -72,7 +72,8 @@ std::string to_string(Subcommand subcommand) {
                                           {Subcommand::inspect, "inspect"},
                                           {Subcommand::evaluate, "evaluate"},
                                           {Subcommand::simulate, "simulate"},
-                                          {Subcommand::compare, "compare"}});
+                                          {Subcommand::compare, "compare"},
+                                          {Subcommand::doctor, "doctor"}});
 }
 
 namespace config {
@@ -80,7 +81,8 @@ namespace config {
 template <>
 const std::vector<Subcommand>& all_values<Subcommand>() {
   static const std::vector<Subcommand> values{Subcommand::train, Subcommand::simulate, Subcommand::compare,
-                                              Subcommand::plan,  Subcommand::inspect,  Subcommand::evaluate};
+                                              Subcommand::plan,  Subcommand::inspect,  Subcommand::evaluate,
+                                              Subcommand::doctor};
   return values;
 }
 

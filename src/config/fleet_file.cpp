@@ -5,6 +5,7 @@
 #include <cstring>
 #include <fstream>
 
+#include "cos2p/plan/device_profile.hpp"
 #include "cos2p/support/error.hpp"
 #include "values.hpp"
 
@@ -40,7 +41,7 @@ std::vector<std::string> read_fleet_file(const std::string& path) {
            "then a name",
            path, number, is_printable(text) ? budget.substr(0, kLongestBudget) : "unprintable text");
     }
-    budgets.push_back(budget);
+    budgets.push_back(resolve_profile_file(budget));
   }
   if (budgets.empty()) {
     fail(ExitCode::usage, "--fleet: {} names no client (it has only comments), write one budget a line",

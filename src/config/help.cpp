@@ -27,6 +27,10 @@ const char* purpose(Subcommand subcommand) {
       return "show what a checkpoint holds";
     case Subcommand::evaluate:
       return "measure loss and accuracy of a checkpoint on a test set, at every exit";
+    case Subcommand::doctor:
+      return "look at this machine, or at every rank's under mpirun: what would keep a run from working, or "
+             "slow, "
+             "and the cure";
   }
   return "";
 }

@@ -16,16 +16,18 @@ void add_method(Table& t) {
 
 void add_fleet(Table& t) {
   t.group("Fleet", kTrain | kPlan);
-  OptionSpec& budgets = t.add("budgets", "B,...",
-                              "what each client may use, in turn: a share of the full model's training "
-                              "memory (0.5) or of its parameters (50%), a size (2GiB) or "
-                              "a device (orin-nano); may be repeated");
+  OptionSpec& budgets =
+      t.add("budgets", "B,...",
+            "what each client may use, in turn: a share of the full model's training "
+            "memory (0.5) or of its parameters (50%), a size (2GiB), "
+            "a device (orin-nano) or a profile that doctor wrote (board.json); may be repeated");
   budgets.alias = "memory-budget";
   budgets.list = true;
   budgets.default_text = "1";
   budgets.exclusive_with = "fleet";
   budgets.set = [](RunOptions& o, const Values& v) {
     o.budgets = split_list(v);
+    for (std::string& budget : o.budgets) budget = resolve_profile_file(budget);
     if (o.budgets.empty()) throw BadValue{"at least one budget, for example 1,0.5,2GiB"};
   };
   budgets.get = [](const RunOptions& o) {

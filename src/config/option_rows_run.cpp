@@ -27,10 +27,22 @@ void set_device(RunOptions& o, const Values& v) {
 void add_run(Table& t) {
   t.group("Run", kRanks | kSimulate);
   t.seed("seed", AT(seed), "of all that is random");
-  t.group("Run", kTrain);
+  t.group("Run", kTrain | kDoctor);
   t.text("output", AT(output), "DIR",
          "directory for checkpoints, metrics.csv, options.toml and run.log; compare: for its tables and all "
-         "runs");
+         "runs; doctor: where a checkpoint is written on trial");
+  t.group("Run", kDoctor);
+  t.text("calibrate", AT(calibrate), "FILE.json",
+         "measure FLOP/s, memory and link, and write a device profile that --budgets takes; under mpirun one "
+         "for "
+         "each host, FILE-HOST.json")
+      .set = [](RunOptions& o, const Values& v) {
+    const std::string& name = v.back();
+    if (name.size() < 6 || name.substr(name.size() - 5) != ".json")
+      throw BadValue{"a name that ends with .json"};
+    o.calibrate = name;
+  };
+  t.flag("links-only", AT(links_only), "only the links between ranks, as JSON").hidden = true;
   t.group("Run", kRanks | kSimulate);
   t.text("resume", AT(resume), "DIR|FILE", "go on from this checkpoint, or from the newest in this directory")
       .default_text = "none";
@@ -60,16 +72,16 @@ void add_run(Table& t) {
   t.group("Run", kTrain);
   t.flag("quiet", AT(quiet), "no round lines and no progress bar on the terminal");
 
-  t.group("Run", kTrain | kEvaluate);
+  t.group("Run", kTrain | kEvaluate | kDoctor);
   t.text("device", AT(device), "auto|cpu|cuda[:N]", "what computes").set = set_device;
-  t.group("Run", kRanks | kSimulate | kEvaluate);
+  t.group("Run", kRanks | kSimulate | kEvaluate | kDoctor);
   t.whole("threads", AT(threads), 0, 1024,
           "CPU threads per rank, 0 = the host's cores shared among its ranks; simulate: local rounds "
           "computed at a "
           "time, 0 = cores");
   t.group("Run", kTrain | kEvaluate);
   t.whole("evaluation-batch", AT(evaluation_batch), 1, 1 << 20, "samples evaluated at once");
-  t.group("Output", kPlan | kInspect | kEvaluate);
+  t.group("Output", kPlan | kInspect | kEvaluate | kDoctor);
   t.flag("json", AT(json), "print JSON for programs instead of a table");
   t.group("Input", kInspect | kEvaluate);
   t.text("file", AT(file), "FILE", "a checkpoint, or the output directory of a run (its newest one)")

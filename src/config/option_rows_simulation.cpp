@@ -11,9 +11,11 @@ void add_simulation(Table& t) {
          "whose speed and link a client has where its budget names no device; cpu is this machine, so that "
          "times differ from machine to machine")
       .set = [names](RunOptions& o, const Values& v) {
-    if (std::find(names.begin(), names.end(), v.back()) == names.end())
-      throw BadValue{list_choices(names) + did_you_mean(v.back(), names)};
-    o.simulation.profile = v.back();
+    const std::string text = resolve_profile_file(v.back());
+    if (text == v.back() && text.find(':') == std::string::npos &&
+        std::find(names.begin(), names.end(), text) == names.end())
+      throw BadValue{list_choices(names) + did_you_mean(text, names)};
+    o.simulation.profile = text;
   };
   const std::string expected = "at least one speed, for example 1,0.5,0.25";
   t.reals("speeds", AT(simulation.speeds), kAny, false, expected,

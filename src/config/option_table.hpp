@@ -17,6 +17,7 @@ enum : unsigned {
   kEvaluate = 8,
   kSimulate = 16,
   kCompare = 32,
+  kDoctor = 64,
   kTrain = kRanks | kSimulate | kCompare
 };
 inline unsigned bit(Subcommand subcommand) {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "cos2p/config/run_options.hpp"
+#include "cos2p/transport/mpi_runtime.hpp"
 
 namespace cos2p {
 
@@ -12,6 +13,8 @@ int run_evaluate(const CommandLine& command);
 int run_simulate(const CommandLine& command);
 /// Runs of several methods, each in a process of its own, and their tables.
 int run_compare(const CommandLine& command);
+/// Looks at this machine, or at every rank's. Ends with `environment` where a run could not work.
+int run_doctor(int& argc, char**& argv, const CommandLine& command, const LaunchInfo& launch);
 /// One rank of a job: the server on rank 0, a worker elsewhere.
 int run_train_ranks(int& argc, char**& argv, const CommandLine& command, const std::string& environment);
 

@@ -41,6 +41,7 @@ int run(int& argc, char**& argv, const LaunchInfo& launch) {
   // the number of threads.
   choose_blas_and_threads(argv, simulated ? 1 : options.threads, launch.local_ranks);
   if (command.subcommand == Subcommand::evaluate) return run_evaluate(command);
+  if (command.subcommand == Subcommand::doctor) return run_doctor(argc, argv, command, launch);
   if (simulated && launch.ranks == 1) return comparing ? run_compare(command) : run_simulate(command);
   if (simulated) {
     fail(ExitCode::usage,

@@ -3,6 +3,12 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <cctype>
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <fstream>
+#include <nlohmann/json.hpp>
 #include <thread>
 
 #include "cos2p/support/error.hpp"
@@ -57,14 +63,100 @@ std::uint64_t usable_memory(const DeviceProfile& device) {
   return usable > 0 ? static_cast<std::uint64_t>(usable) : 0;
 }
 
-const DeviceProfile& find_device_profile(const std::string& name) {
+namespace {
+
+constexpr const char* kWrittenOut = ":flops=";
+
+DeviceProfile parse_profile(const std::string& text) {
+  DeviceProfile profile;
+  profile.name = text.substr(0, text.find(kWrittenOut));
+  profile.description = "measured on " + profile.name;
+  double memory = 0;
+  if (std::sscanf(text.c_str() + profile.name.size(), ":flops=%lf;memory=%lf;bandwidth=%lf;link=%lf",
+                  &profile.flops, &memory, &profile.bandwidth, &profile.link) != 4 ||
+      !(profile.flops > 0 && memory >= 1 && memory < 1e18 && profile.bandwidth > 0 && profile.link > 0)) {
+    fail(ExitCode::usage,
+         "device profile '{}' cannot be read (four numbers above 0 are expected), give the file that cos2p "
+         "doctor "
+         "--calibrate wrote",
+         text);
+  }
+  profile.memory = static_cast<std::uint64_t>(memory);
+  return profile;
+}
+
+}  // namespace
+
+std::string profile_text(const DeviceProfile& profile) {
+  return fmt::format("{}{}{:.6g};memory={};bandwidth={:.6g};link={:.6g}", profile.name, kWrittenOut,
+                     profile.flops, profile.memory, profile.bandwidth, profile.link);
+}
+
+DeviceProfile read_device_profile(const std::string& path) {
+  const auto refuse = [&path](const std::string& reason) {
+    fail(ExitCode::usage, "device profile {} cannot be read ({}), make it with cos2p doctor --calibrate {}",
+         path, reason, path);
+  };
+  std::ifstream file(path);
+  if (!file) refuse(std::strerror(errno));
+  DeviceProfile profile;
+  try {
+    const nlohmann::json json = nlohmann::json::parse(file);
+    profile.name = json.at("name").get<std::string>();
+    profile.description = json.value("description", "");
+    profile.flops = json.at("flops").get<double>();
+    profile.memory = json.at("memory_bytes").get<std::uint64_t>();
+    profile.bandwidth = json.at("bandwidth_bytes_per_s").get<double>();
+    profile.link = json.at("link_bytes_per_s").get<double>();
+  } catch (const nlohmann::json::exception& error) {
+    refuse(error.what());
+  }
+  const bool plain = !profile.name.empty() && profile.name.size() <= 64 &&
+                     std::isalpha(static_cast<unsigned char>(profile.name.front())) != 0 &&
+                     std::all_of(profile.name.begin(), profile.name.end(), [](unsigned char c) {
+                       return std::isalnum(c) != 0 || c == '-' || c == '_' || c == '.';
+                     });
+  if (!plain)
+    refuse("its name does not begin with a letter, or has others than letters, digits, '-', '_' and '.'");
+  parse_profile(profile_text(profile));  // refuses numbers that cannot be
+  return profile;
+}
+
+void write_device_profile(const std::string& path, const DeviceProfile& profile) {
+  nlohmann::ordered_json json;
+  json["name"] = profile.name;
+  json["description"] = profile.description;
+  json["flops"] = profile.flops;
+  json["memory_bytes"] = profile.memory;
+  json["bandwidth_bytes_per_s"] = profile.bandwidth;
+  json["link_bytes_per_s"] = profile.link;
+  std::ofstream file(path);
+  file << json.dump(2) << "\n";
+  if (!file.flush()) {
+    fail(ExitCode::environment, "--calibrate {} cannot be written ({}), choose another file", path,
+         std::strerror(errno));
+  }
+}
+
+std::string resolve_profile_file(const std::string& text) {
+  const std::string ending = ".json";
+  const bool is_file =
+      text.size() > ending.size() && text.compare(text.size() - ending.size(), ending.size(), ending) == 0;
+  return is_file ? profile_text(read_device_profile(text)) : text;
+}
+
+DeviceProfile find_device_profile(const std::string& name) {
+  if (name.find(kWrittenOut) != std::string::npos) return parse_profile(name);
   std::vector<std::string> names;
   for (const DeviceProfile& profile : device_profiles()) {
     if (profile.name == name) return profile;
     names.push_back(profile.name);
   }
-  fail(ExitCode::usage, "device profile '{}' is unknown (known: {}), choose one of them", name,
-       fmt::join(names, ", "));
+  fail(ExitCode::usage,
+       "device profile '{}' is unknown (known: {}, and files NAME.json that cos2p doctor --calibrate "
+       "writes), choose "
+       "one of them",
+       name, fmt::join(names, ", "));
 }
 
 }  // namespace cos2p

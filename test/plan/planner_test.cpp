@@ -71,6 +71,28 @@ BOOST_AUTO_TEST_CASE(all_profiles_are_complete_and_findable) {
   expect_error(ExitCode::usage, {"'pi'", "jetson-nano", "cpu"}, [] { find_device_profile("pi"); });
 }
 
+BOOST_AUTO_TEST_CASE(a_measured_profile_is_a_file_and_a_word) {
+  const DeviceProfile measured{"board-7", "a board", 1.5e10, 8000000000, 2e10, 1.1e8};
+  write_device_profile("board-7.json", measured);
+  const std::string word = resolve_profile_file("board-7.json");
+  BOOST_TEST(word.find(',') == std::string::npos);  // lists are split there
+  const DeviceProfile read = find_device_profile(word);
+  BOOST_TEST(read.name == "board-7");
+  BOOST_TEST(read.flops == measured.flops);
+  BOOST_TEST(read.memory == measured.memory);
+  BOOST_TEST(read.bandwidth == measured.bandwidth);
+  BOOST_TEST(read.link == measured.link);
+  BOOST_TEST(resolve_profile_file("orin-nano") == "orin-nano");
+  const SegmentTable table = preset_table("micro");
+  const ClientBudget budget = parse_budget(word, table, {}, "--budgets");
+  BOOST_TEST(budget.text == "board-7");
+  BOOST_TEST(budget.memory == static_cast<std::int64_t>(usable_memory(measured)));
+  expect_error(ExitCode::usage, {"cannot be read", "four numbers"},
+               [] { find_device_profile("a:flops=1e9;memory=-5;bandwidth=1;link=1"); });
+  expect_error(ExitCode::usage, {"nothing.json cannot be read", "doctor --calibrate"},
+               [] { resolve_profile_file("nothing.json"); });
+}
+
 BOOST_AUTO_TEST_CASE(plans_fit_their_budget_and_the_next_step_would_not) {
   for (const char* preset : {"micro", "tiny"}) {
     const SegmentTable table = preset_table(preset);

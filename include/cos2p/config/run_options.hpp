@@ -152,13 +152,15 @@ struct RunOptions {
   TransportKind transport = TransportKind::rma;
   RingOptions ring;
   bool quiet = false;
-  // plan, inspect, evaluate
+  // plan, inspect, evaluate, doctor
   bool json = false;
-  std::string file;  ///< the checkpoint
+  std::string calibrate;    ///< doctor: file for the measured profile; empty = none
+  bool links_only = false;  ///< doctor: what one that was started alone asks two ranks for
+  std::string file;         ///< the checkpoint
   int evaluation_batch = 250;
 };
 
-enum class Subcommand { train, plan, inspect, evaluate, simulate, compare };
+enum class Subcommand { train, plan, inspect, evaluate, simulate, compare, doctor };
 
 struct CommandLine {
   Subcommand subcommand = Subcommand::train;
