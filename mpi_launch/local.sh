@@ -54,75 +54,9 @@ done
 command -v mpirun >/dev/null || refuse "mpirun was not found (Open MPI is missing), install it with: apt-get install openmpi-bin" 6
 [[ -x $binary ]] || refuse "$binary is missing or not executable (this script never builds), build it with: cmake --preset release && cmake --build --preset release, or name another with --binary" 6
 
-# mpirun refuses root unless told twice; in a container everybody is root.
-if [[ $(id -u) -eq 0 ]]; then
-  export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
-fi
-
-# --enable-recovery: a worker that dies leaves the others running. mpirun then returns 0 whatever happened, so the server
-# leaves its exit code, and its process id for signals, in files. --bind-to none: more ranks than cores share the cores.
-state=$(mktemp -d "${TMPDIR:-/tmp}/cos2p-launch.XXXXXX")
-export COS2P_EXIT_CODE_FILE=$state/exit_code COS2P_SERVER_PID_FILE=$state/server_pid
-# mpirun gives its ranks a terminal of its own making: only this script knows whether a person looks on.
-if [[ -t 1 ]]; then export COS2P_TERMINAL=${COS2P_TERMINAL:-1}; else export COS2P_TERMINAL=${COS2P_TERMINAL:-0}; fi
-# Ranks end without MPI_Finalize then (it would wait for the dead), which PMIx remarks upon: its remarks go to descriptor 9.
-exec 9>/dev/null
-export PMIX_OUTPUT_STDERR_FD=9
-export COS2P_RECOVERY_ENABLED=1  # mpirun of Open MPI 5 does not tell its ranks
-line=(mpirun --enable-recovery --oversubscribe --bind-to none -n "$ranks" "$binary" "$@")
-printf 'local.sh:' >&2
-printf ' %q' "${line[@]}" >&2
-printf '\n' >&2
-
-signals=0
-mpirun_pid=""
-# shellcheck disable=SC2317  # called by trap
-on_signal() {
-  signals=$((signals + 1))
-  local server=""
-  [[ -r $COS2P_SERVER_PID_FILE ]] && server=$(<"$COS2P_SERVER_PID_FILE")
-  if [[ $COS2P_TERMINAL == 1 ]]; then echo >&2; fi  # below the ^C and the progress bar
-  if [[ $signals -eq 1 && -n $server ]]; then
-    echo "local.sh: asking the server to end after this local round; once more ends everything at once" >&2
-    kill -TERM "$server" 2>/dev/null || true
-  elif [[ -n $mpirun_pid ]]; then
-    if [[ -n $server ]]; then kill -KILL "$server" 2>/dev/null || true; fi
-    kill -TERM "$mpirun_pid" 2>/dev/null || true
-  fi
-}
-trap on_signal INT TERM
-trap 'rm -rf "$state"' EXIT
-
-# A session of its own: the terminal's Ctrl-C must reach the server alone, not mpirun, which would kill all ranks within a
-# second or two. If this script is killed, mpirun ends too.
-guard=()
-setpriv --pdeathsig TERM true 2>/dev/null && guard=(setpriv --pdeathsig TERM)
-setsid "${guard[@]}" "${line[@]}" </dev/null &
-mpirun_pid=$!
-
-# Workers end when the server tells them to, or when its heartbeat stands still. One that is stuck must not keep the job.
-(
-  exec >/dev/null 2>&1
-  until [[ -r $COS2P_SERVER_PID_FILE ]]; do sleep 1; done
-  while kill -0 "$(<"$COS2P_SERVER_PID_FILE")"; do sleep 1; done
-  sleep 15
-  kill -TERM "$mpirun_pid"
-) &
-watcher=$!
-trap 'kill "$watcher" 2>/dev/null || true; rm -rf "$state"' EXIT
-
-status=0
-while :; do
-  wait "$mpirun_pid" && status=0 || status=$?
-  kill -0 "$mpirun_pid" 2>/dev/null || break  # else a signal has interrupted wait
-done
-
-[[ $signals -ge 2 ]] && exit 130
-if [[ -r $COS2P_EXIT_CODE_FILE ]]; then
-  exit "$(<"$COS2P_EXIT_CODE_FILE")"
-fi
-if [[ $status -eq 0 ]]; then
-  echo "local.sh: the server ended without an exit code (killed, or out of memory); the last checkpoint is intact, go on with --resume" >&2
-  status=1
-fi
-exit "$status"
+# shellcheck source=mpi_launch/job.sh
+source "$here/job.sh"
+# shellcheck disable=SC2317  # called by run_job
+on_server() { bash -c "$1"; }
+# --bind-to none: more ranks than cores share the cores.
+run_job local.sh mpirun --enable-recovery --oversubscribe --bind-to none -n "$ranks" "$binary" "$@"

@@ -35,11 +35,12 @@ while [[ $# -gt 0 ]]; do
   esac
 done
 
-# co-s2p without each of its parts, or with the alternative to it; the rival with the two that are no part of any submodel.
-ablation=co-s2p,co-s2p:width-rule=random,co-s2p:width-rule=magnitude,co-s2p:width-rule=rolling,co-s2p:distillation=none
-ablation+=,co-s2p:distillation=deepest,co-s2p:rolling-windows=true,co-s2p:balance=balanced,co-s2p:micro-batch=0,co-s2p:width-exponent=0
-ablation+=,co-s2p:server-momentum=0,co-s2p:logit-adjustment=0,co-s2p:policy=semi-async:min-updates=4:rounds=120
-ablation+=,depthfl:logit-adjustment=1:server-momentum=0.5
+# co-s2p without each of its parts, or with the alternative to it: without micro-batches, so that the smallest clients are narrowed and
+# masks matter; the rival with the two parts that belong to no submodel.
+ablation=co-s2p,co-s2p:distillation=none,co-s2p:rolling-windows=true,co-s2p:policy=semi-async:min-updates=4:rounds=120
+ablation+=,co-s2p:micro-batch=0,co-s2p:micro-batch=0:width-rule=random,co-s2p:micro-batch=0:width-rule=magnitude
+ablation+=,co-s2p:logit-adjustment=0,co-s2p:server-momentum=0,depthfl:logit-adjustment=0.5:server-momentum=0.5
+ablation+=,co-s2p:balance=balanced,co-s2p:feature-hint=0.3
 # As many client rounds as in a synchronous run, and twice as many.
 time=depthfl,co-s2p,co-s2p:policy=semi-async:min-updates=4:rounds=120,co-s2p:policy=semi-async:min-updates=4:rounds=240
 

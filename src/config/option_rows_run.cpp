@@ -42,6 +42,7 @@ void add_run(Table& t) {
       throw BadValue{"a name that ends with .json"};
     o.calibrate = name;
   };
+  t.flag("this-host-only", AT(this_host_only), "do not try MPI: only what this host has and can do");
   t.flag("links-only", AT(links_only), "only the links between ranks, as JSON").hidden = true;
   t.group("Run", kRanks | kSimulate);
   t.text("resume", AT(resume), "DIR|FILE", "go on from this checkpoint, or from the newest in this directory")

@@ -143,7 +143,7 @@ RankReport look(const RunOptions& options, int rank, int local_rank) {
 int examine_alone(const RunOptions& options) {
   std::vector<RankReport> reports{look(options, 0, 0)};
   Links links;
-  reports.front().findings.push_back(try_two_ranks(links));
+  if (!options.this_host_only) reports.front().findings.push_back(try_two_ranks(links));
   return conclude(reports, {}, links, options);
 }
 
@@ -157,7 +157,7 @@ void print_links(const MpiRuntime& mpi, const Links& links) {
 
 int run_doctor(int& argc, char**& argv, const CommandLine& command, const LaunchInfo& launch) {
   const RunOptions& options = command.options;
-  if (launch.ranks == 1) return examine_alone(options);
+  if (launch.ranks == 1 || options.this_host_only) return examine_alone(options);
   const std::string environment = prepare_mpi_environment(launch);
   MpiRuntime mpi(argc, argv);
   setup_logging(mpi.rank() == 0 ? "doctor" : fmt::format("rank {}", mpi.rank()), "", mpi.rank() != 0);

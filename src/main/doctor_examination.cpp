@@ -167,7 +167,7 @@ RankReport examine(const RunOptions& options, int rank, int local_rank) {
   report.host = machine.host;
   report.version = kVersion;
   report.architecture = machine.architecture;
-  report.libraries = fmt::format("LibTorch {}, {}", TORCH_VERSION, hdf5_version());
+  report.libraries = fmt::format("{}, LibTorch {}, {}", mpi_library_version(), TORCH_VERSION, hdf5_version());
   report.findings = {look_at_cpu(machine),
                      look_at_blas(),
                      look_at_gpu(machine, options.device, local_rank),

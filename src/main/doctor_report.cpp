@@ -95,6 +95,7 @@ nlohmann::ordered_json json_of(const Finding& f) {
                       : f.verdict == Verdict::ok ? "ok"
                                                  : "warning"},
           {"value", f.value},
+          {"brief", f.brief},
           {"cure", f.cure}};
 }
 

@@ -8,6 +8,7 @@
 # spreads its ranks over the hosts), and removes everything afterwards:
 #   COS2P_HOSTS       "host1,host2,..." ; COS2P_HOST_FILE names a file with one host a line
 #   COS2P_ON_HOST     a script: COS2P_ON_HOST HOST COMMAND... runs COMMAND on one of the hosts
+#   COS2P_AGENT       a launch agent, in place of ssh: COS2P_AGENT HOST TEXT runs TEXT in a shell there
 # mpirun itself must run on a host: use `mpirun_on_hosts ARGUMENTS...` (in PATH), which starts it on the first.
 # Exit code: COMMAND's, or 77 with the reason where namespaces cannot be made.
 set -uo pipefail
@@ -105,6 +106,6 @@ exec "$work/on_host" "$(name 1)" mpirun --hostfile "$work/host_file" --map-by no
 TEXT
 chmod +x "$work/on_host" "$work/agent" "$work/bin/mpirun_on_hosts"
 
-export PATH=$work/bin:$PATH COS2P_HOSTS=$names COS2P_HOST_FILE=$work/host_file COS2P_ON_HOST=$work/on_host
+export PATH=$work/bin:$PATH COS2P_HOSTS=$names COS2P_HOST_FILE=$work/host_file COS2P_ON_HOST=$work/on_host COS2P_AGENT=$work/agent
 export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
 "$@"

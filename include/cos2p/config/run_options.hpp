@@ -154,9 +154,10 @@ struct RunOptions {
   bool quiet = false;
   // plan, inspect, evaluate, doctor
   bool json = false;
-  std::string calibrate;    ///< doctor: file for the measured profile; empty = none
-  bool links_only = false;  ///< doctor: what one that was started alone asks two ranks for
-  std::string file;         ///< the checkpoint
+  std::string calibrate;        ///< doctor: file for the measured profile; empty = none
+  bool this_host_only = false;  ///< doctor: MPI is not tried
+  bool links_only = false;      ///< doctor: what one that was started alone asks two ranks for
+  std::string file;             ///< the checkpoint
   int evaluation_batch = 250;
 };
 

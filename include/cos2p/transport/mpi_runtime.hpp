@@ -21,6 +21,8 @@ struct LaunchInfo {
   bool several_hosts() const { return local_ranks < ranks; }
 };
 LaunchInfo launch_info();
+/// "Open MPI 4.1.4"; allowed before MPI starts.
+std::string mpi_library_version();
 
 /// Sets the Open MPI parameters that one-sided channels need on this version and fabric, unless the user set
 /// them. Must run before MPI_Init. Returns one line that says what was chosen and why.

@@ -1,0 +1,72 @@
+# mpi_launch/cluster.sh over several hosts (network namespaces): the table of the hosts, what is not ready, a run, a signal, a killed worker.
+if [[ -z ${COS2P_HOSTS:-} ]]; then
+  exec bash "$2/test/harness/netns_hosts.sh" --hosts 3 -- bash "$0" "$@"
+fi
+source "$(dirname "$0")/lib.sh"
+unset OPENBLAS_CORETYPE OPENBLAS_L2_SIZE
+IFS=, read -r -a host <<<"$COS2P_HOSTS"
+cluster=("$COS2P_ON_HOST" "${host[0]}" bash "$SOURCE/mpi_launch/cluster.sh" --agent "$COS2P_AGENT")
+mkdir data
+cat >hosts <<TEXT
+# the server and a worker beside it
+${host[0]} slots=2 device=1
+${host[1]} device=0.7 data=$PWD/data   # the others
+${host[2]} max_slots=4 device=0.5
+TEXT
+expect 0 " OK$" "${cluster[@]}" --hostfile hosts --check
+[ "$(grep -cE "^  c2p.* OK$" out.txt)" -eq 3 ] || bad "not a row for each of three hosts: $(cat out.txt)"
+grep -qE "${host[1]} +1 +0.7 .*$PWD/data" out.txt || bad "ranks, device or data are not in the table: $(cat out.txt)"
+
+# What is wrong is named with its host and a cure, and nothing is started.
+sed "s|$PWD/data|/nowhere|" hosts >no-data
+expect 6 "/nowhere cannot be read" "${cluster[@]}" --hostfile no-data -- train "${TINY[@]}" --rounds 1 --output no-run
+[ -e no-run ] && bad "a run was started without its data"
+expect 6 "is not there" "${cluster[@]}" --hostfile hosts --binary /nowhere/cos2p -- train
+{ cat hosts; echo "no-such-host"; } >unknown
+expect 6 "no-such-host: cannot be reached" "${cluster[@]}" --hostfile unknown -- train
+cat >other <<TEXT
+#!/bin/sh
+case "\$(hostname)" in
+  ${host[2]}) "$COS2P_BINARY" "\$@" | sed 's/"version": "[^"]*"/"version": "0.0.1"/' ;;
+  *) exec "$COS2P_BINARY" "\$@" ;;
+esac
+TEXT
+chmod +x other
+expect 6 "has version 0.0.1" "${cluster[@]}" --hostfile hosts --binary other -- train
+for line in "a b" "a slots=x" "a slots=0" "a speed=3" "a;b" "# nothing"; do
+  echo "$line" >broken
+  expect 2 "broken" "${cluster[@]}" --hostfile broken -- train
+done
+echo a >alone
+expect 2 "has one rank" "${cluster[@]}" --hostfile alone -- train
+expect 2 "cannot be read" "${cluster[@]}" --hostfile missing -- train
+expect 2 "no command" "${cluster[@]}" --hostfile hosts
+expect 2 "unknown option '--fast'" "${cluster[@]}" --hostfile hosts --fast -- train
+
+# A run: the budgets of the hosts, the exact line, the server's exit code, and a doctor over all of them.
+run=("${TINY[@]/--budgets/}")
+run=("${run[@]/1,0.7,0.5/}")
+options=()
+for word in "${run[@]}"; do [ -n "$word" ] && options+=("$word"); done
+expect 0 "checkpoint:" "${cluster[@]}" --hostfile hosts -- train "${options[@]}" --rounds 3 --quiet --output run
+grep -q "cluster.sh: mpirun --enable-recovery .*--budgets 1.*0.7.*0.5" out.txt || bad "the line or the budgets are not shown: $(head -9 out.txt)"
+grep -qE '^2 +0.5 ' out.txt || bad "client 2 has not its host's budget: $(cat out.txt)"
+expect 0 "4 ranks, one-sided through" "${cluster[@]}" --hostfile hosts -- doctor --output run
+expect 2 "cannot be '0'" "${cluster[@]}" --hostfile hosts -- train "${options[@]}" --rounds 0 --output refused
+expect 2 "holds the checkpoints of an earlier run" "${cluster[@]}" --hostfile hosts -- train "${options[@]}" --rounds 3 --output run
+
+# SIGTERM to the script ends the server on its host in order; a killed worker does not end the job.
+"${cluster[@]}" --hostfile hosts -- train "${options[@]}" --rounds 100000 --output long >long.txt 2>&1 &
+job=$!
+wait_for 60 test -e long/latest || bad "the long run has no checkpoint after 60 s: $(tail -5 long.txt)"
+script=$(pgrep -f "mpi_launch/cluster.sh --agent.*--output long" | head -1)
+worker=$(ip netns pids "${host[2]}" | while read -r pid; do grep -qsz -- "$(basename "$COS2P_BINARY")" "/proc/$pid/cmdline" && echo "$pid"; done | tail -1)
+kill -KILL "$worker"
+before=$(readlink long/latest)
+wait_for 60 bash -c "[ \"\$(readlink long/latest)\" != '$before' ]" || bad "the run stands still after a worker was killed: $(tail -5 long.txt)"
+kill -TERM "$script"
+wait $job
+code=$?
+[ $code -eq 0 ] || bad "SIGTERM: the script ended with $code: $(tail -5 long.txt)"
+grep -q "stopped on request" long.txt || bad "SIGTERM: the server did not end in order: $(tail -5 long.txt)"
+finish
