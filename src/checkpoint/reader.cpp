@@ -374,6 +374,8 @@ Checkpoint read_root(const h5::Group& root) {
   checkpoint.history.rounds = history.read_table<RoundRow>("rounds", round_columns());
   checkpoint.history.evaluations = history.read_table<EvaluationRow>("evaluations", evaluation_columns());
   checkpoint.history.clients = history.read_table<ClientRow>("clients", client_columns());
+  if (root.get<std::int32_t>("schema_version") > 2)
+    checkpoint.history.members = history.read_table<MemberRow>("members", member_columns());
   return checkpoint;
 }
 

@@ -89,6 +89,16 @@ const std::vector<Column>& client_columns() {
   return columns;
 }
 
+const std::vector<Column>& member_columns() {
+  static const std::vector<Column> columns{
+      {"round", offsetof(MemberRow, round), Kind::int32},
+      {"worker", offsetof(MemberRow, worker), Kind::int32},
+      {"time_s", offsetof(MemberRow, time_s), Kind::float64},
+      {"state", offsetof(MemberRow, state), Kind::text, sizeof(MemberRow::state)},
+  };
+  return columns;
+}
+
 const std::vector<ModelField>& model_fields() {
   static const std::vector<ModelField> fields{
       {"dim", &ModelOptions::dim},         {"blocks", &ModelOptions::blocks},

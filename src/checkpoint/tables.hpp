@@ -26,6 +26,7 @@ const std::vector<h5::Column>& segment_columns();
 const std::vector<h5::Column>& round_columns();
 const std::vector<h5::Column>& evaluation_columns();
 const std::vector<h5::Column>& client_columns();
+const std::vector<h5::Column>& member_columns();
 const std::vector<h5::Column>& report_columns();  ///< of a RoundReport
 
 /// Shape of the model: attributes of /model (`exits` is an array beside them). A model has the fields of all

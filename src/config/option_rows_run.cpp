@@ -56,6 +56,17 @@ void add_run(Table& t) {
   t.choice<TransportKind>(
       "transport", AT(transport),
       "rma: one-sided MPI between processes; in-process: all in one, reproducible to the bit");
+  OptionSpec& suspect =
+      t.real("suspect-after", AT(suspect_after_s), 0, false, kAny,
+             "seconds without a heartbeat (one an optimizer step) after which nobody waits for a "
+             "worker until it is heard again");
+  suspect.metavar = "SECONDS";
+  OptionSpec& timeout = t.real("worker-timeout", AT(worker_timeout_s), 0, false, kAny,
+                               "seconds without a heartbeat after which a worker is put out");
+  timeout.metavar = "SECONDS";
+  t.flag("stop-uncovered", AT(stop_uncovered),
+         "end the run, with a checkpoint, when a segment has lost its last trainer, instead of going on "
+         "without");
   t.whole("ring-slots", AT(ring.slots), 2, 65536, "slots of a worker's channel");
   OptionSpec& slot = t.add("ring-slot-bytes", "SIZE", "bytes of a slot, for example 512KiB");
   slot.set = [](RunOptions& o, const Values& v) {

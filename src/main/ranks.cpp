@@ -114,6 +114,9 @@ int serve(MpiRuntime& mpi, const CommandLine& command, const Experiment& e,
   loop.output = options.output;
   loop.evaluate_every = options.evaluate_every;
   loop.checkpoint_every = options.checkpoint_every;
+  loop.suspect_after_s = options.suspect_after_s;
+  loop.worker_timeout_s = options.worker_timeout_s;
+  loop.stop_uncovered = options.stop_uncovered;
   loop.time_offset_s = resumed ? resumed->state.time_s : 0;
   ServerLoopHooks hooks;
   hooks.progress = [&fabric] { fabric.progress(); };
@@ -137,6 +140,12 @@ int serve(MpiRuntime& mpi, const CommandLine& command, const Experiment& e,
     code = ExitCode::no_workers;
     spdlog::error(
         "no workers are left after round {} of {} (all of them ended or went silent), go on with --resume {}",
+        core.round(), options.rounds, options.output);
+  }
+  if (result.end == ServerEnd::uncovered) {
+    code = ExitCode::no_workers;
+    spdlog::error(
+        "stopped after round {} of {}: a segment has no trainer (--stop-uncovered), go on with --resume {}",
         core.round(), options.rounds, options.output);
   }
   mpi.finish(result.all_workers_left, static_cast<int>(code));

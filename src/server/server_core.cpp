@@ -1,6 +1,7 @@
 #include "cos2p/server/server_core.hpp"
 
 #include <algorithm>
+#include <cstdio>
 #include <cstring>
 #include <limits>
 #include <thread>
@@ -152,6 +153,33 @@ void ServerCore::set_active(ClientId client, bool active, double now_s) {
   active_[static_cast<std::size_t>(client.value())] = active;
   aggregator_.set_active(client, active);
   tick(now_s);
+  std::vector<std::string> untrained = untrained_segments();
+  if (untrained == untrained_) return;
+  untrained_ = std::move(untrained);
+  if (on_coverage_changed) on_coverage_changed(untrained_);
+}
+
+std::vector<std::string> ServerCore::untrained_segments() const {
+  std::vector<std::string> names;
+  for (const Segment& segment : table_) {
+    bool planned = false, present = false;
+    for (std::size_t c = 0; c < setup_.clients.size() && !present; ++c) {
+      if (!trains(table_, setup_.clients[c].assignment, segment)) continue;
+      planned = true;
+      present = active_[c];
+    }
+    if (planned && !present) names.push_back(segment.name);
+  }
+  return names;
+}
+
+void ServerCore::add_member(WorkerRank worker, const std::string& state, double now_s) {
+  MemberRow row;
+  row.round = state_round_;
+  row.worker = worker.value();
+  row.time_s = now_s;
+  std::snprintf(row.state, sizeof(row.state), "%s", state.c_str());
+  history_.members.push_back(row);
 }
 
 Notice ServerCore::notice(Notice::Phase phase) const {

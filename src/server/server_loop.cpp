@@ -13,6 +13,7 @@
 
 #include "cos2p/support/clock.hpp"
 #include "cos2p/support/error.hpp"
+#include "membership.hpp"
 
 namespace cos2p {
 namespace {
@@ -103,15 +104,22 @@ class MergeThread {
     core_.on_dropped = [this](const MessageHeader& header, UpdateVerdict verdict, const std::string& reason) {
       dropped(header, verdict, reason);
     };
+    core_.on_coverage_changed = [this](const std::vector<std::string>& untrained) {
+      coverage_changed(untrained);
+    };
     thread_ = std::thread([this] { run(); });
   }
-  ~MergeThread() { stop(); }
+  ~MergeThread() {
+    stop();
+    core_.on_coverage_changed = nullptr;  // the core outlives this thread
+  }
   MergeThread(const MergeThread&) = delete;
   MergeThread& operator=(const MergeThread&) = delete;
 
   double now() const { return monotonic_seconds() - start_s_; }
   int round() const { return round_; }
   bool finished() const { return finished_; }
+  bool uncovered() const { return uncovered_; }
   /// What made the thread give up, if anything did.
   std::exception_ptr error() const {
     const std::lock_guard<std::mutex> lock(mutex_);
@@ -205,6 +213,17 @@ class MergeThread {
                  drop_lines_ == kLines ? "; further ones are only counted" : "");
   }
 
+  void coverage_changed(const std::vector<std::string>& untrained) {
+    uncovered_ = !untrained.empty();
+    if (untrained.empty()) {
+      spdlog::info("every segment has a trainer again");
+      return;
+    }
+    spdlog::warn("{} segment{} without a trainer ({}{}): what they hold stays as it is until one is back",
+                 untrained.size(), untrained.size() > 1 ? "s are" : " is", untrained.front(),
+                 untrained.size() > 1 ? " .. " + untrained.back() : "");
+  }
+
   void background_done(std::vector<EvaluationRow> rows) {
     const std::lock_guard<std::mutex> lock(results_mutex_);
     results_.push_back(std::move(rows));
@@ -224,7 +243,7 @@ class MergeThread {
   const double start_s_;
   std::atomic<int> round_;
   std::atomic<bool> finished_;
-  std::atomic<bool> pressure_{false};
+  std::atomic<bool> pressure_{false}, uncovered_{false};
   std::size_t logged_clients_;
   int last_evaluated_ = 0, last_written_ = 0;
   int drop_lines_ = 0;
@@ -286,75 +305,26 @@ class Sink : public MessageSink {
   bool discard_ = false;
 };
 
-/// Who lives, by heartbeat and by process.
-class Membership {
- public:
-  Membership(std::vector<std::unique_ptr<ServerChannel>>& channels, const ServerLoopOptions& options,
-             const ServerLoopHooks& hooks, int clients)
-      : channels_(channels), options_(options), hooks_(hooks), clients_(clients), members_(channels.size()) {
-    for (Member& member : members_) member.seen_s = monotonic_seconds();
+/// One log line for each change.
+void tell(const Membership::Change& change, WorkerRank worker, int alive) {
+  switch (change.state) {
+    case MemberState::joining:
+    case MemberState::active:
+      if (change.reason != "heard")
+        spdlog::warn("worker {} is back ({}) and taken in again", worker.value(), change.reason);
+      break;
+    case MemberState::suspect:
+      spdlog::warn("worker {} is suspect ({}): nobody waits for it until it is heard again", worker.value(),
+                   change.reason);
+      break;
+    case MemberState::gone:
+      spdlog::warn("worker {} is gone ({}); the run goes on with {}", worker.value(), change.reason, alive);
+      break;
+    case MemberState::left:
+      spdlog::info("worker {} left", worker.value());
+      break;
   }
-
-  int alive() const {
-    return static_cast<int>(
-        std::count_if(members_.begin(), members_.end(), [](const Member& m) { return m.alive; }));
-  }
-  bool lost_any() const { return lost_; }
-  bool is_alive(std::size_t i) const { return members_[i].alive; }
-
-  /// Looks at everybody; calls `gone(client)` for each client whose worker went, and returns whether anybody
-  /// went.
-  bool look(const std::function<void(ClientId)>& gone) {
-    const double now = monotonic_seconds();
-    bool changed = false;
-    for (std::size_t i = 0; i < members_.size(); ++i) {
-      Member& member = members_[i];
-      if (!member.alive) continue;
-      ServerChannel& channel = *channels_[i];
-      const std::uint64_t heartbeat = channel.worker_heartbeat();
-      if (heartbeat != member.heartbeat) {
-        member.heartbeat = heartbeat;
-        member.seen_s = now;
-      }
-      const bool left = channel.closed_by_worker();
-      const bool process_gone = !left && hooks_.process_gone && hooks_.process_gone(channel.worker());
-      const bool silent = now - member.seen_s > options_.worker_timeout_s;
-      if (!left && !process_gone && !silent) continue;
-      member.alive = false;
-      changed = true;
-      lost_ = lost_ || !left;
-      if (left) {
-        spdlog::info("worker {} left", channel.worker().value());
-      } else {
-        spdlog::warn("worker {} is gone ({}); the run goes on with {}", channel.worker().value(),
-                     process_gone ? "its process ended"
-                                  : fmt::format("no heartbeat for {:.0f} s", now - member.seen_s),
-                     alive());
-        channel.abandon();  // the rest of its message will not come: its memory is for others
-        Notice notice;
-        notice.phase = Notice::Phase::excluded;
-        channel.set_notice(notice);
-      }
-      for (int c = 0; c < clients_; ++c) {
-        if (hooks_.worker_of(ClientId(c)) == channel.worker().value()) gone(ClientId(c));
-      }
-    }
-    return changed;
-  }
-
- private:
-  struct Member {
-    bool alive = true;
-    std::uint64_t heartbeat = 0;
-    double seen_s = 0;
-  };
-  std::vector<std::unique_ptr<ServerChannel>>& channels_;
-  const ServerLoopOptions& options_;
-  const ServerLoopHooks& hooks_;
-  int clients_;
-  std::vector<Member> members_;
-  bool lost_ = false;
-};
+}
 
 }  // namespace
 
@@ -396,7 +366,7 @@ ServerResult run_server(ServerCore& core, StagingPool& pool,
   Notice notice = core.notice(Notice::Phase::running);
   MergeThread merger(core, evaluator, log, options, start_s - options.time_offset_s);
   Sink sink(core, pool, merger);
-  Membership members(channels, options, hooks, static_cast<int>(tasks.size()));
+  Membership members(channels, options, hooks);
   const auto publish = [&](Notice::Phase phase) {
     notice.phase = phase;
     notice.round = merger.round();
@@ -421,21 +391,35 @@ ServerResult run_server(ServerCore& core, StagingPool& pool,
       looked_s = now;
       std::int64_t drops = 0;
       for (const auto& channel : channels) drops += channel->dropped().total();
-      const bool changed = members.look([&](ClientId client) {
-        if (stopping_since_s < 0)
-          merger.run_on_core([&core, &merger, client] { core.set_active(client, false, merger.now()); });
-      });
+      const std::vector<Membership::Change> changes = members.look();
+      for (const Membership::Change& change : changes) {
+        const WorkerRank worker = channels[change.channel]->worker();
+        tell(change, worker, members.alive());
+        if (stopping_since_s >= 0) continue;
+        std::vector<ClientId> clients;
+        for (const ClientTask& task : tasks) {
+          if (task.assignment.takes_part() && hooks.worker_of(ClientId(task.client)) == worker.value())
+            clients.emplace_back(task.client);
+        }
+        merger.run_on_core([&core, &merger, change, worker, clients] {
+          core.add_member(worker, to_string(change.state), merger.now());
+          for (const ClientId client : clients) core.set_active(client, change.counts(), merger.now());
+        });
+      }
       merger.run_on_core([&core, drops, alive = members.alive()] {
         core.set_workers(alive);
         core.set_channel_drops(drops);
       });
-      if (changed && members.alive() == 0 && stopping_since_s < 0) result.end = ServerEnd::no_workers;
+      if (!changes.empty() && members.alive() == 0 && stopping_since_s < 0)
+        result.end = ServerEnd::no_workers;
+      if (options.stop_uncovered && merger.uncovered() && stopping_since_s < 0 &&
+          result.end == ServerEnd::finished)
+        result.end = ServerEnd::uncovered;
     }
-    const bool over = merger.finished() || merger.error() != nullptr || result.end == ServerEnd::no_workers ||
-                      hooks.stop_requested();
+    const bool lost = result.end == ServerEnd::no_workers || result.end == ServerEnd::uncovered;
+    const bool over = merger.finished() || merger.error() != nullptr || lost || hooks.stop_requested();
     if (over && stopping_since_s < 0) {
-      if (!merger.finished() && result.end != ServerEnd::no_workers && merger.error() == nullptr)
-        result.end = ServerEnd::stopped;
+      if (!merger.finished() && !lost && merger.error() == nullptr) result.end = ServerEnd::stopped;
       stopping_since_s = now;
       if (result.end == ServerEnd::finished) sink.discard_everything();
       publish(Notice::Phase::stopping);

@@ -106,7 +106,7 @@ BOOST_AUTO_TEST_CASE(another_schema_version_is_refused) {
   refused(written.path, "has schema version 4 (this program reads versions 2 to 3)");
 }
 
-BOOST_AUTO_TEST_CASE(version_2_knew_no_balance_of_widths) {
+BOOST_AUTO_TEST_CASE(version_2_knew_no_balance_of_widths_and_no_members) {
   const Written written;
   const auto forget = [&](std::size_t client) {
     Editor(written.path).remove_attribute(fmt::format("/clients/{:04}", client), "width_balance");
@@ -116,6 +116,7 @@ BOOST_AUTO_TEST_CASE(version_2_knew_no_balance_of_widths) {
   for (std::size_t c = 0; c < written.checkpoint.clients.size(); ++c) {
     if (c != 1) forget(c);
   }
+  Editor(written.path).remove("/history/members");
   Editor(written.path).set_int("/", "schema_version", 2);
   const Checkpoint read = read_checkpoint(written.path);
   BOOST_REQUIRE(read.clients.size() == written.checkpoint.clients.size());

@@ -28,6 +28,8 @@ const std::map<std::string, std::vector<std::string>> kSamples{
     {"profile", {"cpu", "orin-nx"}},
     {"link", {"0", "12.5MB", "1e9"}},
     {"dropout-time", {"0", "1.5"}},
+    {"suspect-after", {"0.5", "30"}},
+    {"worker-timeout", {"2", "1e3"}},
     {"seed", {"0", "18446744073709551615"}},
 };
 

@@ -76,10 +76,18 @@ struct ClientRow {
   double time_s = 0;
   RoundReport report;
 };
+/// /history/members, one row per change (between processes only)
+struct MemberRow {
+  std::int32_t round = 0;   ///< rounds closed
+  std::int32_t worker = 0;  ///< rank
+  double time_s = 0;
+  char state[12] = {};  ///< joining, active, suspect, gone, left (src/server/membership.hpp)
+};
 struct History {
   std::vector<RoundRow> rounds;
   std::vector<EvaluationRow> evaluations;
   std::vector<ClientRow> clients;
+  std::vector<MemberRow> members;
 };
 
 /// An update that was received and not merged yet; kept so that a resumed run continues to the same bits.

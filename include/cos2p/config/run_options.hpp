@@ -151,6 +151,8 @@ struct RunOptions {
   int threads = 0;              ///< per rank; 0 = cores of the host shared among its ranks
   TransportKind transport = TransportKind::rma;
   RingOptions ring;
+  double suspect_after_s = 30, worker_timeout_s = 120;  ///< ServerLoopOptions
+  bool stop_uncovered = false;
   bool quiet = false;
   // plan, inspect, evaluate, doctor
   bool json = false;

@@ -34,6 +34,9 @@ class ServerCore {
   std::function<void(const RoundRow&)> on_round_closed;
   /// Called with each update that is dropped.
   std::function<void(const MessageHeader&, UpdateVerdict, const std::string& reason)> on_dropped;
+  /// Called when set_active() changes which segments have no active trainer though the plan gives them some;
+  /// with their names, in table order.
+  std::function<void(const std::vector<std::string>& untrained)> on_coverage_changed;
 
   /// Verdict on a message before memory is given to it; any thread may ask.
   UpdateVerdict check_shape(const MessageHeader& header, std::string& reason) const;
@@ -44,6 +47,8 @@ class ServerCore {
   double next_deadline_s() const;
 
   void set_active(ClientId client, bool active, double now_s);
+  /// A line for /history/members.
+  void add_member(WorkerRank worker, const std::string& state, double now_s);
   void set_workers(int alive) { workers_ = alive; }
   void set_channel_drops(std::int64_t drops) { channel_drops_ = drops; }
   void fold_largest() { aggregator_.fold_largest(); }
@@ -65,12 +70,14 @@ class ServerCore {
   void note(const std::vector<SegmentMerge>& merges);
   void close_round_if_due(double now_s);
   void start_clients();
+  std::vector<std::string> untrained_segments() const;
 
   const SegmentTable& table_;
   Setup setup_;
   MergeRule rule_;
   Aggregator aggregator_;
   std::vector<bool> active_;
+  std::vector<std::string> untrained_;  ///< as on_coverage_changed was told last
   History history_;
   int state_round_ = 0;
   int workers_ = 0;

@@ -17,9 +17,11 @@ struct ServerLoopOptions {
   std::string output;
   int evaluate_every = 1, checkpoint_every = 1;  ///< rounds; 0 = only at the end
   bool final_checkpoint = true;                  ///< evaluate and write a checkpoint at the end
-  double worker_timeout_s = 60;  ///< a worker counts as gone when its heartbeat stands still for so long
-  double farewell_s = 20;        ///< how long the end of a run waits for workers to leave
-  double time_offset_s = 0;      ///< seconds of the run before a resume
+  double suspect_after_s = 30;    ///< nobody waits for a worker whose heartbeat stands still for so long
+  double worker_timeout_s = 120;  ///< and it counts as gone for good after so long
+  bool stop_uncovered = false;    ///< ends the run where a segment has lost its last trainer
+  double farewell_s = 20;         ///< how long the end of a run waits for workers to leave
+  double time_offset_s = 0;       ///< seconds of the run before a resume
 };
 
 /// What the server's loop needs from outside.
@@ -30,7 +32,7 @@ struct ServerLoopHooks {
   std::function<int(ClientId)> worker_of;        ///< rank of the worker that executes a client
 };
 
-enum class ServerEnd { finished, stopped, no_workers };
+enum class ServerEnd { finished, stopped, no_workers, uncovered };
 
 struct ServerResult {
   ServerEnd end = ServerEnd::finished;
