@@ -7,7 +7,7 @@ hostfile=""
 config=()
 network=""
 binary=${COS2P_BINARY:-$here/../build/release/src/main/cos2p}
-agent=${COS2P_LAUNCH_AGENT:-ssh -o BatchMode=yes -o ConnectTimeout=10}
+agent=${COS2P_LAUNCH_AGENT:-}
 check_only=false
 clock_limit=5
 
@@ -58,6 +58,15 @@ done
 [[ ${#config[@]} -eq 0 || -r ${config[1]} ]] || refuse "--config ${config[1]} cannot be read, correct its name"
 command -v mpirun >/dev/null || refuse "mpirun was not found (Open MPI is missing), install it with: apt-get install openmpi-bin" 6
 
+own_agent=true
+if [[ -z $agent ]]; then
+  own_agent=false
+  agent="ssh -o BatchMode=yes -o ConnectTimeout=10"
+fi
+# What the program was told about the fleet, the data and the output; the hosts' file must not contradict it.
+says() { [[ " $arguments " == *" --$1 "* || " $arguments " == *" --$1="* ]]; }
+arguments="$*"
+
 hosts=() slots=() devices=() data=()
 number=0
 while IFS= read -r line || [[ -n $line ]]; do
@@ -79,6 +88,22 @@ while IFS= read -r line || [[ -n $line ]]; do
   done
 done <"$hostfile"
 [[ ${#hosts[@]} -gt 0 ]] || refuse "$hostfile names no host (it has only comments), write one host a line"
+for i in "${!hosts[@]}"; do
+  if [[ -n ${data[i]} ]] && says data-dir; then
+    refuse "$hostfile gives ${hosts[i]} a data=DIR and the command a --data-dir (which would hold for all hosts), give one of them"
+  fi
+  if [[ -n ${devices[i]} ]] && { says budgets || says memory-budget || says fleet; }; then
+    refuse "$hostfile gives ${hosts[i]} a device= and the command --budgets or --fleet (both say what clients may use), give one of them"
+  fi
+  # A measured profile lies where this script runs; the hosts get what it says.
+  if [[ ${devices[i]} == *.json ]]; then
+    devices[i]=$(python3 -c '
+import json, sys
+p = json.load(open(sys.argv[1]))
+print("{name}:flops={flops:.6g};memory={memory_bytes};bandwidth={bandwidth_bytes_per_s:.6g};link={link_bytes_per_s:.6g}".format(**p))' \
+      "${devices[i]}" 2>/dev/null) || refuse "$hostfile: the profile of ${hosts[i]} cannot be read, make it with: cos2p doctor --calibrate FILE.json"
+  fi
+done
 ranks=0
 for n in "${slots[@]}"; do ranks=$((ranks + n)); done
 [[ $ranks -ge 2 ]] || refuse "$hostfile has one rank (a server needs at least one worker), give the host slots=2 or add a host"
@@ -93,13 +118,21 @@ found=$(mktemp -d "${TMPDIR:-/tmp}/cos2p-cluster.XXXXXX")
 trap 'rm -rf "$found"' EXIT
 program=$(realpath -m "$binary")
 if [[ ${#config[@]} -gt 0 ]]; then config[1]=$(realpath "${config[1]}"); fi
+output=/tmp
+if says output; then
+  output=$(sed -E 's/.* --output[ =]([^ ]+).*/\1/' <<<" $arguments ")
+  if [[ $output != /* ]]; then output=$PWD/$output; fi
+fi
 for i in "${!hosts[@]}"; do
   {
+    # Only the server, on the first host, writes there.
+    trial=/tmp
+    if [[ $i -eq 0 ]]; then trial=$output; fi
     look="test -x '$program' || { echo MISSING; exit 0; }; "
     if [[ -n ${data[i]} ]]; then look+="test -r '${data[i]}' || echo NODATA; "; fi
     if [[ ${#config[@]} -gt 0 ]]; then look+="test -r '${config[1]}' || echo NOCONFIG; "; fi
     date +%s >"$found/$i.begin"
-    look+="date +NOW=%s; '$program' doctor --this-host-only --json --output \"\${TMPDIR:-/tmp}\""
+    look+="date +NOW=%s; '$program' doctor --this-host-only --json --output '$trial'"
     timeout 60 bash -c "$(declare -f on_host); agent=$(printf %q "$agent"); on_host \"\$0\" \"\$1\"" "${hosts[i]}" "$look" \
       >"$found/$i.out" 2>"$found/$i.err" || echo "FAILED $?" >>"$found/$i.out"
     date +%s >"$found/$i.end"
@@ -144,7 +177,7 @@ for i, host in enumerate(hosts):
         name = finding["check"]
         if name in ("CPU", "BLAS", "GPU", "memory"):
             row[name] = finding.get("brief") or finding["value"]
-        if finding["verdict"] != "ok":
+        if finding["verdict"] != "ok" and not (i > 0 and name == "output"):
             fails(f"{name}: {finding['value']}", finding["cure"], "FAILS" if finding["verdict"] == "bad" else "warning")
     if "NODATA" in out.split("\n"):
         row["data"] += " (missing)"
@@ -177,8 +210,7 @@ if $check_only; then exit 0; fi
 
 # A context for each host, so that each may have its own data. Clients have their host's budget, in the order of the ranks.
 line=(mpirun --enable-recovery --bind-to none)
-read -r -a words <<<"$agent"
-if [[ ${words[0]} != ssh ]]; then line+=(--mca plm_rsh_agent "${words[0]}"); fi
+if $own_agent; then line+=(--mca plm_rsh_agent "$agent"); fi
 if [[ -n $network ]]; then line+=(--mca btl_tcp_if_include "$network" --mca oob_tcp_if_include "$network"); fi
 budgets=()
 for i in "${!hosts[@]}"; do
@@ -187,9 +219,8 @@ for i in "${!hosts[@]}"; do
   for ((w = 0; w < workers; w++)); do budgets+=("${devices[i]:-1}"); done
 done
 given=()
-if [[ $1 == train && -n ${devices[*]// /} && " $* " != *" --budgets"* && " $* " != *" --fleet"* ]]; then
-  given=(--budgets "$(IFS=,; echo "${budgets[*]}")")
-fi
+named=$(IFS=; echo "${devices[*]}")
+if [[ $1 == train && -n $named ]] && ! says resume; then given=(--budgets "$(IFS=,; echo "${budgets[*]}")"); fi
 command=$1
 shift
 variables=(-x COS2P_EXIT_CODE_FILE -x COS2P_SERVER_PID_FILE -x COS2P_RECOVERY_ENABLED -x COS2P_TERMINAL)

@@ -10,7 +10,14 @@ job_name=""
 job_on_signal() {
   job_signals=$((job_signals + 1))
   local server
-  server=$(on_server "cat '$COS2P_SERVER_PID_FILE'" 2>/dev/null) || server=""
+  if ! server=$(on_server "cat '$COS2P_SERVER_PID_FILE' 2>/dev/null || true" 2>/dev/null); then
+    if [[ $job_signals -eq 1 ]]; then
+      job_signals=0
+      echo "$job_name: the server's host cannot be reached now, nothing was done; try again" >&2
+      return
+    fi
+    server=""
+  fi
   if [[ $COS2P_TERMINAL == 1 ]]; then echo >&2; fi  # below the ^C and the progress bar
   if [[ $job_signals -eq 1 && -n $server ]]; then
     echo "$job_name: asking the server to end after this local round; once more ends everything at once" >&2
@@ -73,8 +80,17 @@ run_job() {
   done
 
   [[ $job_signals -ge 2 ]] && exit 130
-  local code
-  if code=$(on_server "cat '$COS2P_EXIT_CODE_FILE'" 2>/dev/null); then exit "$code"; fi
+  local code try
+  for try in 1 2 3; do
+    if code=$(on_server "cat '$COS2P_EXIT_CODE_FILE' 2>/dev/null || true" 2>/dev/null); then break; fi
+    sleep "$try"
+    code=unreachable
+  done
+  if [[ $code == unreachable ]]; then
+    echo "$job_name: the job has ended, but its server's host cannot be reached to ask how; look into run.log there" >&2
+    exit 6
+  fi
+  if [[ -n $code ]]; then exit "$code"; fi
   if [[ $status -eq 0 ]]; then
     echo "$job_name: the server ended without an exit code (killed, or out of memory); the last checkpoint is intact, go on with --resume" >&2
     status=1

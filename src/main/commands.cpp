@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "cos2p/server/evaluator.hpp"
@@ -23,7 +24,9 @@ int run_plan(const CommandLine& command) {
   std::vector<ClientBudget> budgets;
   for (const std::string& text : options.budgets)
     budgets.push_back(parse_budget(text, table, training, "--memory-budget"));
-  const int clients = options.clients > 0 ? options.clients : static_cast<int>(budgets.size());
+  const int clients = options.clients > 0
+                          ? options.clients
+                          : static_cast<int>(std::max(budgets.size(), options.compute_budgets.size()));
   limit_compute(budgets, options.compute_budgets, table, training);
   const FleetPlan plan = plan_fleet(table, training, budgets, clients, options.fleet);
   fmt::print("{}\n", options.json ? fleet_json(table, plan) : fleet_table(table, plan));

@@ -70,7 +70,11 @@ Finding try_two_ranks(Links& links) {
   while (pipe && std::fgets(part.data(), part.size(), pipe.get()) != nullptr) output += part.data();
   const int status = pipe ? pclose(pipe.release()) : -1;
   try {
-    const auto json = nlohmann::json::parse(output.substr(std::min(output.find('{'), output.size())));
+    // One line; mpirun and its helpers may write others around it.
+    const std::size_t line =
+        output.find("\n{") == std::string::npos ? output.find('{') : output.find("\n{") + 1;
+    const std::size_t end = output.find('\n', std::min(line, output.size()));
+    const auto json = nlohmann::json::parse(output.substr(std::min(line, output.size()), end - line));
     links.component = json.at("one_sided");
     for (const auto& link : json.at("links"))
       links.links.push_back(
@@ -127,16 +131,23 @@ int conclude(const std::vector<RankReport>& reports, const std::vector<Finding>&
   } else {
     fmt::print("{}", report_text(reports, common, links));
   }
-  if (!options.calibrate.empty()) write_profiles(reports, links, options);
   const bool ready = json.at("ready").get<bool>();
   if (!options.json) fmt::print("{}\n", ready ? "ready to run" : "a run could not work: see FAILS above");
+  std::fflush(stdout);
   return static_cast<int>(ready ? ExitCode::ok : ExitCode::environment);
 }
 
+/// Whatever fails here is a finding: the other ranks wait for this one's report.
 RankReport look(const RunOptions& options, int rank, int local_rank) {
-  RankReport report = examine(options, rank, local_rank);
-  if (!options.calibrate.empty() && local_rank == 0)
-    report.profile = profile_text(calibrate(options, local_rank));
+  RankReport report;
+  report.rank = rank;
+  try {
+    report = examine(options, rank, local_rank);
+    if (!options.calibrate.empty() && local_rank == 0)
+      report.profile = profile_text(calibrate(options, local_rank));
+  } catch (const std::exception& error) {
+    report.findings.push_back({"machine", "cannot be looked at or measured", "", Verdict::bad, error.what()});
+  }
   return report;
 }
 
@@ -144,7 +155,9 @@ int examine_alone(const RunOptions& options) {
   std::vector<RankReport> reports{look(options, 0, 0)};
   Links links;
   if (!options.this_host_only) reports.front().findings.push_back(try_two_ranks(links));
-  return conclude(reports, {}, links, options);
+  const int code = conclude(reports, {}, links, options);
+  if (!options.calibrate.empty()) write_profiles(reports, links, options);
+  return code;
 }
 
 void print_links(const MpiRuntime& mpi, const Links& links) {
@@ -163,42 +176,44 @@ int run_doctor(int& argc, char**& argv, const CommandLine& command, const Launch
   setup_logging(mpi.rank() == 0 ? "doctor" : fmt::format("rank {}", mpi.rank()), "", mpi.rank() != 0);
   std::vector<RankReport> reports;
   std::vector<Finding> common;
+  const bool speaks = mpi.rank() == 0;
+  if (!options.links_only) {
+    RankReport own = look(options, mpi.rank(), launch.local_rank);
+    COS2P_MPI(MPI_Barrier, MPI_COMM_WORLD);
+    own.clock_s = wall_clock_seconds();
+    for (const std::string& text : gather_texts(mpi, to_text(own))) reports.push_back(from_text(text));
+    if (speaks) {
+      common = compare_ranks(reports);
+      common.insert(common.begin(),
+                    {"MPI", mpi.library_version() + " (" + environment + ")", "", Verdict::ok, ""});
+    }
+  }
+  Links links;
   try {
-    if (!options.links_only) {
-      RankReport own = look(options, mpi.rank(), launch.local_rank);
-      COS2P_MPI(MPI_Barrier, MPI_COMM_WORLD);
-      own.clock_s = wall_clock_seconds();
-      for (const std::string& text : gather_texts(mpi, to_text(own))) reports.push_back(from_text(text));
-      if (mpi.rank() == 0) {
-        common = compare_ranks(reports);
-        common.insert(common.begin(),
-                      {"MPI", mpi.library_version() + " (" + environment + ")", "", Verdict::ok, ""});
-      }
-    }
-    const Links links = probe_links(mpi);
-    int code = 0;
-    if (mpi.rank() == 0) {
-      if (options.links_only) {
-        print_links(mpi, links);
-      } else {
-        code = conclude(reports, common, links, options);
-      }
-    }
-    std::fflush(stdout);
-    mpi.finish(true, code);
-    return code;
+    links = probe_links(mpi);
   } catch (const Error& error) {
-    if (mpi.rank() == 0) {
+    if (options.links_only || !speaks) {
+      fmt::print(stderr, "{}\n", error.what());
+    } else {
       common.push_back({"links", "the ranks cannot reach each other", "", Verdict::bad, error.what()});
-      if (reports.empty()) {
-        fmt::print(stderr, "{}\n", error.what());
-      } else {
-        conclude(reports, common, {}, options);
-      }
-      std::fflush(stdout);
+      conclude(reports, common, {}, options);
     }
     mpi.abort(static_cast<int>(ExitCode::environment));
   }
+  int code = 0;
+  if (speaks && options.links_only) print_links(mpi, links);
+  if (speaks && !options.links_only) code = conclude(reports, common, links, options);
+  if (speaks && !options.calibrate.empty()) {
+    try {
+      write_profiles(reports, links, options);
+    } catch (const Error& error) {
+      fmt::print(stderr, "{}\n", error.what());
+      code = static_cast<int>(error.code());
+    }
+  }
+  std::fflush(stdout);
+  mpi.finish(true, code);
+  return code;
 }
 
 }  // namespace cos2p

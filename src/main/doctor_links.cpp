@@ -7,6 +7,7 @@
 #include <thread>
 
 #include "cos2p/support/clock.hpp"
+#include "cos2p/support/error.hpp"
 #include "cos2p/transport/model_store.hpp"
 #include "cos2p/transport/mpi_call.hpp"
 #include "doctor.hpp"
@@ -16,6 +17,7 @@ namespace {
 
 constexpr int kTurnTag = 41, kResultTag = 42;
 constexpr double kProbe_s = 0.7;  // of pushing, and of pulling
+constexpr double kTurn_s = 120;   // for one worker: a segment takes 40 s at 1 Mbit/s
 
 /// 43 MB of values in segments of up to 4.7 MB.
 ModelOptions probe_model() {
@@ -82,7 +84,15 @@ Links serve(MpiRuntime& mpi, ModelStore& store) {
     Link link;
     MPI_Request request = MPI_REQUEST_NULL;
     COS2P_MPI(MPI_Irecv, &link, sizeof(link), MPI_BYTE, worker, kResultTag, MPI_COMM_WORLD, &request);
+    const double until = monotonic_seconds() + kTurn_s;
     for (int done = 0; done == 0;) {
+      if (monotonic_seconds() > until) {
+        fail(ExitCode::environment,
+             "worker {} has not measured its link within {:.0f} s (it has died, or its network is stuck), "
+             "look at its "
+             "host {}",
+             worker, kTurn_s, mpi.hosts()[static_cast<std::size_t>(worker)]);
+      }
       channel.heartbeat();
       fabric.progress();
       channel.poll(sink, 8);

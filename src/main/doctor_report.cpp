@@ -56,15 +56,21 @@ using Row = std::vector<std::string>;
 /// One row a rank, then what is wrong.
 std::string many_ranks(const std::vector<RankReport>& reports, const Links& links) {
   std::vector<Row> rows{{"rank", "host"}};
+  std::vector<std::string> checks;  // those with a column
   for (const Finding& f : reports.front().findings) {
-    if (!f.brief.empty()) rows.front().push_back(f.check);
+    if (!f.brief.empty()) checks.push_back(f.check);
   }
+  rows.front().insert(rows.front().end(), checks.begin(), checks.end());
   for (const char* title : {"push MB/s", "pull MB/s", "read us", ""}) rows.front().emplace_back(title);
   std::string cures;
   for (const RankReport& report : reports) {
     Row row{std::to_string(report.rank), report.host};
+    for (const std::string& check : checks) {
+      const auto found = std::find_if(report.findings.begin(), report.findings.end(),
+                                      [&](const Finding& f) { return f.check == check; });
+      row.push_back(found != report.findings.end() ? found->brief : "?");
+    }
     for (const Finding& f : report.findings) {
-      if (!f.brief.empty()) row.push_back(f.brief);
       if (f.verdict != Verdict::ok)
         cures += fmt::format("rank {} on {}: ", report.rank, report.host) + entry(f.check, f).substr(2);
     }
@@ -105,6 +111,7 @@ std::vector<Finding> compare_ranks(const std::vector<RankReport>& reports) {
   std::vector<Finding> findings;
   const RankReport& server = reports.front();
   for (const RankReport& report : reports) {
+    if (report.version.empty() || server.version.empty()) continue;  // it could not be looked at
     const auto differs = [&](const char* what, const std::string& theirs, const std::string& ours,
                              Verdict verdict, const std::string& cure) {
       if (theirs == ours) return;

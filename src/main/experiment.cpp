@@ -127,7 +127,10 @@ Experiment make_experiment(const RunOptions& options, int workers,
   e.table = std::make_unique<SegmentTable>(e.model);
   e.training = training_shape(options.local, options.policy.merge);
   e.clients =
-      options.clients > 0 ? options.clients : (workers > 0 ? workers : narrow<int>(options.budgets.size()));
+      options.clients > 0
+          ? options.clients
+          : (workers > 0 ? workers
+                         : narrow<int>(std::max(options.budgets.size(), options.compute_budgets.size())));
   if (workers > e.clients) {
     fail(ExitCode::usage,
          "--clients {}: fewer clients than the {} workers (a worker would have nothing to do), start {} "

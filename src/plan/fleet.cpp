@@ -147,7 +147,7 @@ void give_full_models(const SegmentTable& table, const TrainingShape& training, 
                    [](const Assignment& a) { return a.takes_part(); })) {
     fail(ExitCode::usage,
          "--submodel drop leaves no client (the full model needs {} and {} parameters, the largest budget is "
-         "{}), give a client more memory or use --submodel fit",
+         "{}), give a client more memory (and all FLOPs with --compute-budgets) or use --submodel fit",
          format_bytes(static_cast<double>(cost.memory.total())), cost.parameters,
          format_bytes(static_cast<double>(most)));
   }

@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 #include <nlohmann/json.hpp>
 
 #include "cos2p/plan/planner.hpp"
@@ -52,6 +53,9 @@ nlohmann::json client_json(const FleetPlan& plan, std::size_t client) {
   return {{"client", client},
           {"budget", plan.budgets[client].text},
           {"budget_bytes", plan.budgets[client].memory},
+          {"budget_step_flops", std::isfinite(plan.budgets[client].step_flops)
+                                    ? nlohmann::json(plan.budgets[client].step_flops)
+                                    : nlohmann::json()},
           {"device", plan.budgets[client].device.name},
           {"kept_blocks", a.kept_blocks},
           {"frozen_blocks", a.frozen_blocks},

@@ -240,10 +240,28 @@ std::vector<SegmentMerge> Aggregator::merge_ready(double now_s) {
     if (state.updates() == 0) continue;
     const int needed = std::max(1, std::min(rule_.min_updates, active_trainers(segment.id)));
     const bool late = rule_.deadline_s > 0 && now_s - state.open_since_s >= rule_.deadline_s;
-    if (state.updates() >= needed || late || state.updates() >= kMaxUpdatesPerMerge - 1)
-      merges.push_back(merge(segment.id));
+    // In lockstep the update of somebody who has gone since does not stand for one who is still at it.
+    const bool enough = state.updates() >= needed && (!policy_.lockstep() || all_delivered(segment, state));
+    if (enough || late || state.updates() >= kMaxUpdatesPerMerge - 1) merges.push_back(merge(segment.id));
   }
   return merges;
+}
+
+bool Aggregator::all_delivered(const Segment& segment, const SegmentState& state) const {
+  const std::vector<bool> delivered = delivered_to(state);
+  for (std::size_t c = 0; c < clients_.size(); ++c) {
+    if (!delivered[c] && trains_now(clients_[c], segment)) return false;
+  }
+  return true;
+}
+
+/// Per client: whether an update of it waits for the next merge.
+std::vector<bool> Aggregator::delivered_to(const SegmentState& state) const {
+  std::vector<bool> delivered(clients_.size(), false);
+  for (const Pending& pending : state.pending)
+    delivered[static_cast<std::size_t>(pending.header.client)] = true;
+  for (std::int32_t client : state.folded_clients) delivered[static_cast<std::size_t>(client)] = true;
+  return delivered;
 }
 
 MergeInput Aggregator::input_of(const Pending& pending) {
@@ -253,10 +271,7 @@ MergeInput Aggregator::input_of(const Pending& pending) {
 Anchor Aggregator::anchor(const Segment& segment, const SegmentState& state) const {
   Anchor result;
   if (policy_.normalize != NormalizeKind::trainers) return result;
-  std::vector<bool> delivered(clients_.size(), false);
-  for (const Pending& pending : state.pending)
-    delivered[static_cast<std::size_t>(pending.header.client)] = true;
-  for (std::int32_t client : state.folded_clients) delivered[static_cast<std::size_t>(client)] = true;
+  const std::vector<bool> delivered = delivered_to(state);
   result.units.assign(static_cast<std::size_t>(segment.units), 0);
   for (std::size_t c = 0; c < clients_.size(); ++c) {
     const ClientState& client = clients_[c];

@@ -22,8 +22,7 @@ class Membership {
     std::size_t channel = 0;
     MemberState state = MemberState::joining;
     std::string reason;  ///< in words
-    /// Whether the round waits for the worker's clients.
-    bool counts() const { return state == MemberState::joining || state == MemberState::active; }
+    bool is_here() const { return state != MemberState::gone && state != MemberState::left; }
   };
 
   Membership(std::vector<std::unique_ptr<ServerChannel>>& channels, const ServerLoopOptions& options,

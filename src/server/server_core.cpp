@@ -33,7 +33,9 @@ ServerCore::ServerCore(const SegmentTable& table, ModelStore& store, Setup setup
       rule_(merge_rule(setup_.policy)),
       aggregator_(table, store, setup_.policy, trainers_of(setup_.clients), merge_threads(setup_.threads)),
       merged_updates_(static_cast<std::size_t>(table.size()), 0) {
-  for (const ClientRecord& client : setup_.clients) active_.push_back(client.assignment.takes_part());
+  for (const ClientRecord& client : setup_.clients) present_.push_back(client.assignment.takes_part());
+  suspect_.assign(present_.size(), false);
+  owing_ = reported_ = suspect_;
 }
 
 UpdateVerdict ServerCore::check_shape(const MessageHeader& header, std::string& reason) const {
@@ -52,7 +54,13 @@ void ServerCore::handle(Message message, double now_s) {
   }
   const MessageHeader header = message.header;
   std::string reason;
-  const UpdateVerdict verdict = aggregator_.add(std::move(message), now_s, reason);
+  UpdateVerdict verdict = UpdateVerdict::stale;
+  if (header.client >= 0 && header.client < narrow<std::int32_t>(owing_.size()) &&
+      owing_[static_cast<std::size_t>(header.client)]) {
+    reason = "its round has closed without it";
+  } else {
+    verdict = aggregator_.add(std::move(message), now_s, reason);
+  }
   if (verdict != UpdateVerdict::accepted) {
     ++dropped_;
     if (on_dropped) on_dropped(header, verdict, reason);
@@ -82,6 +90,13 @@ void ServerCore::report(const Message& message, double now_s) {
   if (!setup_.policy.lockstep()) aggregator_.set_round(ClientId(header.client), client.rounds);
   client.measured_memory = std::max(client.measured_memory, body.peak_memory);
   history_.clients.push_back({state_round_, header.client, header.client_round, now_s, body});
+  const auto c = static_cast<std::size_t>(header.client);
+  if (owing_[c]) {
+    owing_[c] = false;
+    activity_changed(ClientId(header.client), now_s);
+    return;
+  }
+  reported_[c] = true;
   if (open_since_s_ < 0) open_since_s_ = now_s;
   ++open_.reports;
   loss_sum_ += body.loss * static_cast<double>(body.samples);
@@ -115,10 +130,18 @@ double ServerCore::next_deadline_s() const {
 }
 
 void ServerCore::close_round_if_due(double now_s) {
-  const auto active = narrow<int>(std::count(active_.begin(), active_.end(), true));
+  int active = 0;
+  bool all_reported = open_.reports > 0;
+  for (std::size_t c = 0; c < present_.size(); ++c) {
+    if (!is_active(c)) continue;
+    ++active;
+    all_reported = all_reported && reported_[c];
+  }
   const int needed = std::max(1, std::min(rule_.min_updates, active));
   const bool late = rule_.deadline_s > 0 && open_.reports > 0 && now_s - open_since_s_ >= rule_.deadline_s;
-  if (finished() || (open_.reports < needed && !late)) return;
+  // In lockstep a report of somebody who has gone since does not stand for one who is still at it.
+  const bool due = setup_.policy.lockstep() ? all_reported : open_.reports >= needed || late;
+  if (finished() || !due) return;
   open_.round = ++state_round_;
   open_.time_s = now_s;
   open_.segments_total = table_.size();
@@ -139,6 +162,9 @@ void ServerCore::close_round_if_due(double now_s) {
   open_since_s_ = -1;
   loss_sum_ = sample_sum_ = compute_s_ = waiting_s_ = staleness_sum_ = 0;
   std::fill(merged_updates_.begin(), merged_updates_.end(), 0);
+  for (std::size_t c = 0; setup_.policy.lockstep() && c < suspect_.size(); ++c)
+    owing_[c] = owing_[c] || (suspect_[c] && !reported_[c]);
+  reported_.assign(reported_.size(), false);
   if (setup_.policy.lockstep()) start_clients();
   if (on_round_closed) on_round_closed(closed);
 }
@@ -150,25 +176,38 @@ void ServerCore::start_clients() {
 }
 
 void ServerCore::set_active(ClientId client, bool active, double now_s) {
-  active_[static_cast<std::size_t>(client.value())] = active;
-  aggregator_.set_active(client, active);
-  tick(now_s);
-  std::vector<std::string> untrained = untrained_segments();
-  if (untrained == untrained_) return;
-  untrained_ = std::move(untrained);
-  if (on_coverage_changed) on_coverage_changed(untrained_);
+  present_[static_cast<std::size_t>(client.value())] = active;
+  activity_changed(client, now_s);
 }
 
-std::vector<std::string> ServerCore::untrained_segments() const {
+void ServerCore::set_suspect(ClientId client, bool suspect, double now_s) {
+  suspect_[static_cast<std::size_t>(client.value())] = suspect;
+  activity_changed(client, now_s);
+}
+
+void ServerCore::activity_changed(ClientId client, double now_s) {
+  aggregator_.set_active(client, is_active(static_cast<std::size_t>(client.value())));
+  tick(now_s);
+  std::vector<std::string> untrained = segments_without([this](std::size_t c) { return is_active(c); });
+  if (untrained == untrained_) return;
+  untrained_ = std::move(untrained);
+  if (!on_coverage_changed) return;
+  on_coverage_changed(untrained_,
+                      !segments_without([this](std::size_t c) { return bool{present_[c]}; }).empty());
+}
+
+/// Segments that the plan gives trainers, none of whom `is_trainer`.
+template <typename Trainer>
+std::vector<std::string> ServerCore::segments_without(Trainer is_trainer) const {
   std::vector<std::string> names;
   for (const Segment& segment : table_) {
-    bool planned = false, present = false;
-    for (std::size_t c = 0; c < setup_.clients.size() && !present; ++c) {
+    bool planned = false, found = false;
+    for (std::size_t c = 0; c < setup_.clients.size() && !found; ++c) {
       if (!trains(table_, setup_.clients[c].assignment, segment)) continue;
       planned = true;
-      present = active_[c];
+      found = is_trainer(c);
     }
-    if (planned && !present) names.push_back(segment.name);
+    if (planned && !found) names.push_back(segment.name);
   }
   return names;
 }
@@ -253,7 +292,9 @@ void ServerCore::restore(const Checkpoint& checkpoint) {
   if (!setup_.policy.lockstep()) return;
   // In lockstep, who has reported in the round that is open waits, still in the local round it reported.
   for (const ClientRow& row : history_.clients) {
-    if (row.round == state_round_) aggregator_.set_round(ClientId(row.client), row.client_round);
+    if (row.round != state_round_) continue;
+    aggregator_.set_round(ClientId(row.client), row.client_round);
+    reported_[static_cast<std::size_t>(row.client)] = true;
   }
 }
 

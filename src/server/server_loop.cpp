@@ -104,8 +104,8 @@ class MergeThread {
     core_.on_dropped = [this](const MessageHeader& header, UpdateVerdict verdict, const std::string& reason) {
       dropped(header, verdict, reason);
     };
-    core_.on_coverage_changed = [this](const std::vector<std::string>& untrained) {
-      coverage_changed(untrained);
+    core_.on_coverage_changed = [this](const std::vector<std::string>& untrained, bool lost) {
+      coverage_changed(untrained, lost);
     };
     thread_ = std::thread([this] { run(); });
   }
@@ -213,8 +213,8 @@ class MergeThread {
                  drop_lines_ == kLines ? "; further ones are only counted" : "");
   }
 
-  void coverage_changed(const std::vector<std::string>& untrained) {
-    uncovered_ = !untrained.empty();
+  void coverage_changed(const std::vector<std::string>& untrained, bool lost) {
+    uncovered_ = lost;
     if (untrained.empty()) {
       spdlog::info("every segment has a trainer again");
       return;
@@ -403,7 +403,10 @@ ServerResult run_server(ServerCore& core, StagingPool& pool,
         }
         merger.run_on_core([&core, &merger, change, worker, clients] {
           core.add_member(worker, to_string(change.state), merger.now());
-          for (const ClientId client : clients) core.set_active(client, change.counts(), merger.now());
+          for (const ClientId client : clients) {
+            core.set_active(client, change.is_here(), merger.now());
+            core.set_suspect(client, change.state == MemberState::suspect, merger.now());
+          }
         });
       }
       merger.run_on_core([&core, drops, alive = members.alive()] {
@@ -412,7 +415,7 @@ ServerResult run_server(ServerCore& core, StagingPool& pool,
       });
       if (!changes.empty() && members.alive() == 0 && stopping_since_s < 0)
         result.end = ServerEnd::no_workers;
-      if (options.stop_uncovered && merger.uncovered() && stopping_since_s < 0 &&
+      if (options.stop_uncovered && merger.uncovered() && !merger.finished() && stopping_since_s < 0 &&
           result.end == ServerEnd::finished)
         result.end = ServerEnd::uncovered;
     }

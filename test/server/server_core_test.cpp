@@ -190,3 +190,83 @@ BOOST_AUTO_TEST_CASE(a_client_without_a_part_is_waited_for_by_nobody) {
   BOOST_TEST(core.round() == 1);
   BOOST_TEST(store.version(table.embedding()) == 1U);
 }
+
+BOOST_AUTO_TEST_CASE(in_lockstep_a_report_of_one_who_is_gone_does_not_stand_for_one_who_is_still_at_it) {
+  Run run(policy_of(PolicyKind::sync), 3, 5);
+  run.local_round(0, 0, 1, 1);
+  run.local_round(2, 0, 3, 1);
+  run.core.set_active(ClientId(2), false, 2);  // two reports, two active clients: but client 1 is still at it
+  BOOST_TEST(run.closed.empty());
+  run.local_round(1, 0, 2, 3);
+  BOOST_REQUIRE(run.closed.size() == 1U);
+  BOOST_TEST(run.closed[0].reports == 3);
+  BOOST_TEST(run.closed[0].n_star == 3);  // what it had delivered counts
+  run.local_round(0, 1, 1, 4);
+  BOOST_TEST(run.closed.size() == 1U);
+  run.local_round(1, 1, 1, 4);
+  BOOST_TEST(run.closed.size() == 2U);
+}
+
+BOOST_AUTO_TEST_CASE(in_lockstep_a_suspect_that_comes_back_late_takes_part_again_from_its_next_round_on) {
+  Run run(policy_of(PolicyKind::sync), 3, 9);
+  run.local_round(0, 0, 1, 1);
+  run.local_round(1, 0, 1, 1);
+  run.core.set_suspect(ClientId(2), true, 2);
+  BOOST_REQUIRE(run.closed.size() == 1U);
+  run.local_round(0, 1, 1, 3);
+  run.core.set_suspect(ClientId(2), false, 3);  // heard again, in the middle of a round and of its own
+  run.local_round(1, 1, 1, 4);
+  BOOST_REQUIRE(run.closed.size() == 2U);  // not waited for
+  BOOST_TEST(run.closed[1].reports == 2);
+  const std::uint64_t version = run.store.version(SegmentId(0));
+  run.local_round(2, 0, 50, 5);  // the round that it owes
+  BOOST_TEST(run.dropped == run.table.size());
+  BOOST_TEST(run.store.version(SegmentId(0)) == version);
+  run.local_round(0, 2, 1, 6);
+  run.local_round(1, 2, 1, 6);
+  BOOST_TEST(run.closed.size() == 2U);  // now it is waited for
+  run.local_round(2, 1, 1, 7);
+  BOOST_REQUIRE(run.closed.size() == 3U);
+  BOOST_TEST(run.closed[2].reports == 3);
+  BOOST_TEST(run.closed[2].n_star == 3);
+  for (int c = 0; c < 3; ++c) {
+    run.local_round(c, c == 2 ? 2 : 3, 1, 8);
+    BOOST_TEST(run.closed.size() == (c == 2 ? 4U : 3U));
+  }
+}
+
+BOOST_AUTO_TEST_CASE(in_lockstep_a_suspect_that_comes_back_before_its_round_has_closed_owes_nothing) {
+  Run run(policy_of(PolicyKind::sync), 3, 9);
+  run.local_round(0, 0, 1, 1);
+  run.core.set_suspect(ClientId(2), true, 2);
+  run.core.set_suspect(ClientId(2), false, 3);
+  run.local_round(1, 0, 1, 4);
+  BOOST_TEST(run.closed.empty());
+  run.local_round(2, 0, 1, 5);
+  BOOST_REQUIRE(run.closed.size() == 1U);
+  BOOST_TEST(run.closed[0].reports == 3);
+  BOOST_TEST(run.dropped == 0);
+}
+
+BOOST_AUTO_TEST_CASE(segments_without_a_trainer_are_told_and_lost_only_when_nobody_can_come_back) {
+  Run run(policy_of(PolicyKind::semi_async), 2, 9);
+  std::vector<std::string> untrained;
+  bool lost = false;
+  int told = 0;
+  run.core.on_coverage_changed = [&](const std::vector<std::string>& names, bool is_lost) {
+    untrained = names;
+    lost = is_lost;
+    ++told;
+  };
+  run.core.set_active(ClientId(0), false, 1);
+  BOOST_TEST(told == 0);
+  run.core.set_suspect(ClientId(1), true, 2);
+  BOOST_TEST(told == 1);
+  BOOST_TEST(untrained.size() == static_cast<std::size_t>(run.table.size()));
+  BOOST_TEST(!lost);
+  run.core.set_suspect(ClientId(1), false, 3);
+  BOOST_TEST(told == 2);
+  BOOST_TEST(untrained.empty());
+  run.core.set_active(ClientId(1), false, 4);
+  BOOST_TEST(lost);
+}

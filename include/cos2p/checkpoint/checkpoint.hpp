@@ -13,9 +13,10 @@
 
 namespace cos2p {
 
-/// Present layout of the file; a reader refuses every other one. checkpoints/README.md documents each path.
+/// Present layout of the file, and the oldest that is read; others are refused. checkpoints/README.md
+/// documents each path.
 inline constexpr int kSchemaVersion = 3;
-inline constexpr int kOldestSchemaVersion = 2;  ///< that can still be read
+inline constexpr int kOldestSchemaVersion = 2;
 
 /// /meta
 struct RunIdentity {

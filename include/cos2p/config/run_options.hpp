@@ -130,7 +130,7 @@ struct RunOptions {
   std::vector<std::string> budgets{
       "1"};  ///< per client in turn: share of the full model's training memory, bytes, or a device
   std::vector<double> compute_budgets;  ///< per client in turn: share of the full model's FLOPs; empty = none
-  int clients = 0;                      ///< 0 = one per worker (in-process: one per budget)
+  int clients = 0;  ///< 0 = one per worker (in-process: one per budget of the longer list)
   FleetRules fleet;
   // training
   std::string method = "co-s2p";  ///< of method/method.hpp; its settings are in the options they set

@@ -104,6 +104,8 @@ class Aggregator {
   double weight_of(const Trainer& trainer) const;
   double pace(const MessageHeader& header) const;
   Anchor anchor(const Segment& segment, const SegmentState& state) const;
+  bool all_delivered(const Segment& segment, const SegmentState& state) const;
+  std::vector<bool> delivered_to(const SegmentState& state) const;
   SegmentMerge merge(SegmentId id);
   static MergeInput input_of(const Pending& pending);
   void fold(SegmentId id);

@@ -34,9 +34,9 @@ class ServerCore {
   std::function<void(const RoundRow&)> on_round_closed;
   /// Called with each update that is dropped.
   std::function<void(const MessageHeader&, UpdateVerdict, const std::string& reason)> on_dropped;
-  /// Called when set_active() changes which segments have no active trainer though the plan gives them some;
-  /// with their names, in table order.
-  std::function<void(const std::vector<std::string>& untrained)> on_coverage_changed;
+  /// Called when it changes which segments have no active trainer though the plan gives them some; with their
+  /// names, in table order, and whether one of them has no trainer that could come back (suspects may).
+  std::function<void(const std::vector<std::string>& untrained, bool lost)> on_coverage_changed;
 
   /// Verdict on a message before memory is given to it; any thread may ask.
   UpdateVerdict check_shape(const MessageHeader& header, std::string& reason) const;
@@ -47,6 +47,10 @@ class ServerCore {
   double next_deadline_s() const;
 
   void set_active(ClientId client, bool active, double now_s);
+  /// Nobody waits for a suspect. In lockstep, one that comes back after its round has closed owes the report
+  /// of that round: what it still pushes for it is dropped, and it takes part again from the next round that
+  /// it starts.
+  void set_suspect(ClientId client, bool suspect, double now_s);
   /// A line for /history/members.
   void add_member(WorkerRank worker, const std::string& state, double now_s);
   void set_workers(int alive) { workers_ = alive; }
@@ -70,13 +74,20 @@ class ServerCore {
   void note(const std::vector<SegmentMerge>& merges);
   void close_round_if_due(double now_s);
   void start_clients();
-  std::vector<std::string> untrained_segments() const;
+  bool is_active(std::size_t client) const {
+    return present_[client] && !suspect_[client] && !owing_[client];
+  }
+  void activity_changed(ClientId client, double now_s);
+  template <typename Trainer>
+  std::vector<std::string> segments_without(Trainer is_trainer) const;
 
   const SegmentTable& table_;
   Setup setup_;
   MergeRule rule_;
   Aggregator aggregator_;
-  std::vector<bool> active_;
+  std::vector<bool> present_, suspect_,
+      owing_;                           ///< per client: as set_active(), set_suspect() and rounds left it
+  std::vector<bool> reported_;          ///< in the open round
   std::vector<std::string> untrained_;  ///< as on_coverage_changed was told last
   History history_;
   int state_round_ = 0;
