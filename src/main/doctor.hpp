@@ -32,6 +32,9 @@ struct RankReport {
 std::string to_text(const RankReport& report);  ///< for another rank
 RankReport from_text(const std::string& text);
 
+/// What is written, sent and trained on trial: a ViT of dim 192 for pictures of 32x32, 2.7 million values.
+ModelOptions trial_model();
+
 /// Looks at this machine; writes and removes a checkpoint in `output`.
 RankReport examine(const RunOptions& options, int rank, int local_rank);
 

@@ -19,13 +19,9 @@ namespace {
 
 constexpr double kLeast_s = 2;  // of training steps
 
-/// Training steps of a ViT of dim 192 through this program's own model, as clients compute them.
+/// Training steps of the trial model through this program's own model, as clients compute them.
 double training_flops(torch::Device device) {
-  ModelOptions options = model_preset("tiny");
-  options.image_height = options.image_width = 32;
-  options.channels = 3;
-  options.patch = 4;
-  options.validate();
+  const ModelOptions options = trial_model();
   const SegmentTable table(options);
   TrainingShape shape;
   shape.batch_size = 8;

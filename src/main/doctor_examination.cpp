@@ -95,15 +95,11 @@ Finding look_at_memory(const Machine& machine) {
   return f;
 }
 
-/// A tiny ViT as a run's checkpoint holds it, 10 MiB.
+/// The trial model as a run's checkpoint holds it, 10 MiB.
 Checkpoint sample_checkpoint() {
   Checkpoint checkpoint;
   checkpoint.identity = {"doctor", kVersion, "1970-01-01T00:00:00Z", "none", {}};
-  checkpoint.model = model_preset("tiny");
-  checkpoint.model.image_height = checkpoint.model.image_width = 32;
-  checkpoint.model.channels = 3;
-  checkpoint.model.patch = 4;
-  checkpoint.model.validate();
+  checkpoint.model = trial_model();
   const SegmentTable table(checkpoint.model);
   for (const Segment& segment : table) checkpoint.values.push_back(initial_values(segment, 0));
   checkpoint.segments.resize(static_cast<std::size_t>(table.size()));
@@ -159,6 +155,15 @@ std::string hdf5_version() {
 }
 
 }  // namespace
+
+ModelOptions trial_model() {
+  ModelOptions model = model_preset("tiny");
+  model.image_height = model.image_width = 32;
+  model.channels = 3;
+  model.patch = 4;
+  model.validate();
+  return model;
+}
 
 RankReport examine(const RunOptions& options, int rank, int local_rank) {
   const Machine machine = describe_machine();
