@@ -13,8 +13,8 @@ ${host[0]} slots=2 device=1
 ${host[1]} device=0.7 data=$PWD/data   # the others
 ${host[2]} max_slots=4 device=0.5
 TEXT
-expect 0 " OK$" "${cluster[@]}" --hostfile hosts --check
-[ "$(grep -cE "^  c2p.* OK$" out.txt)" -eq 3 ] || bad "not a row for each of three hosts: $(cat out.txt)"
+expect 0 "^  host " "${cluster[@]}" --hostfile hosts --check
+[ "$(grep -cE "^  c2p.* (OK|warning)$" out.txt)" -eq 3 ] || bad "not a row for each of three hosts: $(cat out.txt)"
 grep -qE "${host[1]} +1 +0.7 .*$PWD/data" out.txt || bad "ranks, device or data are not in the table: $(cat out.txt)"
 
 # What is wrong is named with its host and a cure, and nothing is started.
@@ -40,6 +40,10 @@ done
 echo a >alone
 expect 2 "has one rank" "${cluster[@]}" --hostfile alone -- train
 expect 2 "cannot be read" "${cluster[@]}" --hostfile missing -- train
+expect 2 "a data=DIR and the command a --data-dir" "${cluster[@]}" --hostfile hosts -- train --data-dir d
+expect 2 "a device= and the command --budgets or --fleet" "${cluster[@]}" --hostfile hosts -- train --memory-budget 1
+echo "a slots=2 device=nothing.json" >no-profile
+expect 2 "the profile of a cannot be read" "${cluster[@]}" --hostfile no-profile -- train
 expect 2 "no command" "${cluster[@]}" --hostfile hosts
 expect 2 "unknown option '--fast'" "${cluster[@]}" --hostfile hosts --fast -- train
 
@@ -54,6 +58,15 @@ grep -qE '^2 +0.5 ' out.txt || bad "client 2 has not its host's budget: $(cat ou
 expect 0 "4 ranks, one-sided through" "${cluster[@]}" --hostfile hosts -- doctor --output run
 expect 2 "cannot be '0'" "${cluster[@]}" --hostfile hosts -- train "${options[@]}" --rounds 0 --output refused
 expect 2 "holds the checkpoints of an earlier run" "${cluster[@]}" --hostfile hosts -- train "${options[@]}" --rounds 3 --output run
+
+# A profile that lies here is told to all hosts; a resumed run keeps its budgets.
+cat >board.json <<TEXT
+{"name": "board", "flops": 1e10, "memory_bytes": 8000000000, "bandwidth_bytes_per_s": 1e10, "link_bytes_per_s": 1e8}
+TEXT
+sed 's/device=1/device=board.json/' hosts >profiled
+expect 0 "checkpoint:" "${cluster[@]}" --hostfile profiled -- train "${options[@]}" --rounds 2 --quiet --output profiled-run
+grep -qE '^0 +board ' out.txt || bad "client 0 has not the measured profile: $(cat out.txt)"
+expect 0 "checkpoint:" "${cluster[@]}" --hostfile hosts -- train --resume profiled-run --rounds 3 --quiet
 
 # SIGTERM to the script ends the server on its host in order; a killed worker does not end the job.
 "${cluster[@]}" --hostfile hosts -- train "${options[@]}" --rounds 100000 --output long >long.txt 2>&1 &

@@ -24,7 +24,7 @@ expect 6 "mpirun was not found" env PATH="$PWD/without-mpirun" "$COS2P_BINARY" d
 
 # Under mpirun: a row for each rank, and the workers' links.
 expect 0 "3 ranks, one-sided through" bash "$LAUNCH" -n 3 -- doctor --output here
-[ "$(grep -cE '^ +[0-2] .* OK$' out.txt)" -eq 3 ] || bad "not a row for each of three ranks: $(cat out.txt)"
+[ "$(grep -cE '^ +[0-2] .* (OK|warning)$' out.txt)" -eq 3 ] || bad "not a row for each of three ranks: $(cat out.txt)"
 COS2P_TEST_HANG_FABRIC=1 expect 6 "cannot carry one-sided MPI" bash "$LAUNCH" -n 2 -- doctor --output here
 
 # A profile that is measured is a budget: for the planner, for a run that is resumed without the file, in a fleet file.

@@ -41,7 +41,10 @@ at=$(count_of uncovered)
 wait_for 30 rounds uncovered $((at + 5)) || bad "the run does not go on without the deeper blocks: $(tail -5 uncovered.txt)"
 kill -TERM $launcher
 wait $launcher
-[ "$(states uncovered 1)" = "active gone" ] || bad "/history/members has '$(states uncovered 1)' of worker 1"
+case $(states uncovered 1) in
+  active*gone) ;;  # a busy machine may have made it suspect before
+  *) bad "/history/members has '$(states uncovered 1)' of worker 1" ;;
+esac
 
 start stopped --micro-batch 0 --rounds 100000 --stop-uncovered
 wait_for 60 rounds stopped 3 || bad "the run did not start: $(tail -5 stopped.txt)"
