@@ -19,7 +19,7 @@ grep -qE "${host[1]} +1 +0.7 .*$PWD/data" out.txt || bad "ranks, device or data 
 
 # What is wrong is named with its host and a cure, and nothing is started.
 sed "s|$PWD/data|/nowhere|" hosts >no-data
-expect 6 "/nowhere cannot be read" "${cluster[@]}" --hostfile no-data -- train "${TINY[@]}" --rounds 1 --output no-run
+expect 6 "/nowhere cannot be read" "${cluster[@]}" --hostfile no-data -- train --rounds 1 --output no-run
 [ -e no-run ] && bad "a run was started without its data"
 expect 6 "is not there" "${cluster[@]}" --hostfile hosts --binary /nowhere/cos2p -- train
 { cat hosts; echo "no-such-host"; } >unknown
