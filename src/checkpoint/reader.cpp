@@ -61,8 +61,7 @@ void check_root(const h5::Group& root) {
   if (version < kOldestSchemaVersion || version > kSchemaVersion) {
     fail(ExitCode::checkpoint,
          "checkpoint '{}' has schema version {} (this program reads versions {} to {}), use the cos2p that "
-         "wrote "
-         "it",
+         "wrote it",
          file, version, kOldestSchemaVersion, kSchemaVersion);
   }
 }

@@ -4,6 +4,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <climits>
 #include <cstdio>
@@ -97,10 +98,8 @@ std::string profile_path(const std::string& file, const std::string& name, bool 
 }
 
 void write_profiles(const std::vector<RankReport>& reports, const Links& links, const RunOptions& options) {
-  std::vector<std::string> hosts;
-  for (const RankReport& report : reports) {
-    if (!report.profile.empty()) hosts.push_back(report.host);
-  }
+  const auto measured = std::count_if(reports.begin(), reports.end(),
+                                      [](const RankReport& report) { return !report.profile.empty(); });
   for (const RankReport& report : reports) {
     if (report.profile.empty()) continue;
     DeviceProfile profile = find_device_profile(report.profile);
@@ -111,13 +110,12 @@ void write_profiles(const std::vector<RankReport>& reports, const Links& links, 
       link_note = "link measured to the server";
     }
     profile.description = fmt::format("{} ({})", report.findings.front().value, link_note);
-    const std::string path = profile_path(options.calibrate, profile.name, hosts.size() > 1);
+    const std::string path = profile_path(options.calibrate, profile.name, measured > 1);
     write_device_profile(path, profile);
     if (options.json) continue;
     fmt::print(
         "{}: {:.3g} FLOP/s in training, {} of memory at {:.3g} B/s, {}: {:.3g} B/s; use it as a budget: "
-        "--budgets "
-        "{}\n",
+        "--budgets {}\n",
         path, profile.flops, format_bytes(static_cast<double>(profile.memory)), profile.bandwidth, link_note,
         profile.link, path);
   }

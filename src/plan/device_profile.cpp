@@ -77,8 +77,7 @@ DeviceProfile parse_profile(const std::string& text) {
       !(profile.flops > 0 && memory >= 1 && memory < 1e18 && profile.bandwidth > 0 && profile.link > 0)) {
     fail(ExitCode::usage,
          "device profile '{}' cannot be read (four numbers above 0 are expected), give the file that cos2p "
-         "doctor "
-         "--calibrate wrote",
+         "doctor --calibrate wrote",
          text);
   }
   profile.memory = static_cast<std::uint64_t>(memory);
@@ -154,8 +153,7 @@ DeviceProfile find_device_profile(const std::string& name) {
   }
   fail(ExitCode::usage,
        "device profile '{}' is unknown (known: {}, and files NAME.json that cos2p doctor --calibrate "
-       "writes), choose "
-       "one of them",
+       "writes), choose one of them",
        name, fmt::join(names, ", "));
 }
 

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "cos2p/model/segment_table.hpp"
+#include "cos2p/plan/planner.hpp"
 #include "cos2p/plan/submodel_plan.hpp"
 #include "cos2p/support/error.hpp"
 #include "cos2p/support/random.hpp"
@@ -58,6 +59,20 @@ inline SubmodelPlan random_plan(Rng& rng, const SegmentTable& table) {
   }
   return SubmodelPlan(table, kept, static_cast<int>(rng.below(static_cast<std::uint64_t>(kept))), heads,
                       neurons);
+}
+
+inline SegmentTable preset_table(const std::string& name) {
+  ModelOptions options = model_preset(name);
+  options.validate();
+  return SegmentTable(options);
+}
+
+inline std::int64_t needed(const SegmentTable& table, const Assignment& a) {
+  return estimate_cost(table, a, {}).memory.total();
+}
+
+inline ClientBudget share(const SegmentTable& table, const std::string& text) {
+  return parse_budget(text, table, {}, "--budgets");
 }
 
 }  // namespace cos2p::test
