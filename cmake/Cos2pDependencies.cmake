@@ -24,6 +24,8 @@ find_package(ZLIB QUIET)
 cos2p_require(ZLIB_FOUND "zlib" "zlib1g-dev")
 find_package(ICU QUIET COMPONENTS uc)
 cos2p_require(ICU_FOUND "ICU" "libicu-dev")
+find_package(OpenSSL QUIET COMPONENTS Crypto)
+cos2p_require(OPENSSL_FOUND "OpenSSL" "libssl-dev")
 find_path(XXHASH_INCLUDE_DIR xxhash.h)
 cos2p_require(XXHASH_INCLUDE_DIR "xxHash" "libxxhash-dev")
 

@@ -193,6 +193,19 @@ std::string write_checkpoint(const std::string& directory, const Checkpoint& che
   return path;
 }
 
+void write_checkpoint_file(const std::string& path, const Checkpoint& checkpoint) {
+  const std::string part = path + ".part";
+  Unfinished guard(part);
+  {
+    const h5::Session session;
+    write_file(part, checkpoint);
+  }
+  sync_path(part, 0);
+  if (::rename(part.c_str(), path.c_str()) != 0)
+    fail_environment("rename the new checkpoint to", path, errno);
+  guard.finished();
+}
+
 Checkpoint read_checkpoint(const std::string& path) {
   std::error_code error;
   if (!fs::is_directory(path, error)) return read_file(path);

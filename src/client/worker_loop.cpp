@@ -15,6 +15,11 @@ constexpr double kPollSeconds =
     0.002;  // how often a waiting worker asks the server: far below a tenth of a core
 constexpr double kNoticeSeconds = 0.05;  // how often a training worker does
 
+/// Of a worker that executes no client now.
+void stand_by() {
+  std::this_thread::sleep_for(std::chrono::milliseconds(20));
+}
+
 void nap() {
   std::this_thread::sleep_for(std::chrono::duration<double>(kPollSeconds));
 }
@@ -26,18 +31,14 @@ class Worker {
 
   WorkerEnd run() {
     while (look() && notice_.phase == Notice::Phase::starting) nap();
-    if (!ended()) {
-      tasks_ = channel_.read_tasks();
-      started_in_.assign(tasks_.size(), -1);
-      for (ClientTask& task : tasks_) next_.push_back(task.next_round);
-    }
     std::size_t turn = 0;
     double waiting_s = 0;
     while (!ended() && look()) {
+      if (notice_.tasks != tasks_read_) read_tasks();
       const std::size_t task = next_task(turn);
       if (task == tasks_.size()) {
         const ScopedTimer timer(waiting_s);
-        nap();
+        tasks_.empty() ? stand_by() : nap();
         continue;
       }
       turn = task + 1;
@@ -69,12 +70,24 @@ class Worker {
     return false;
   }
 
+  /// Takes over the clients that the server gives this worker now; those that it had go on where they are.
+  void read_tasks() {
+    std::vector<Task> tasks;
+    for (const ClientTask& told : channel_.read_tasks()) {
+      const auto had = std::find_if(tasks_.begin(), tasks_.end(),
+                                    [&](const Task& task) { return task.task.client == told.client; });
+      tasks.push_back(had == tasks_.end() ? Task{told, told.next_round, -1} : *had);
+    }
+    tasks_ = std::move(tasks);
+    tasks_read_ = notice_.tasks;
+  }
+
   /// Index of the next client that may start a local round, in turn; tasks_.size() where all must wait for
   /// the server's round.
   std::size_t next_task(std::size_t turn) const {
     for (std::size_t i = 0; i < tasks_.size(); ++i) {
       const std::size_t task = (turn + i) % tasks_.size();
-      if (notice_.lockstep == 0 || started_in_[task] != notice_.round) return task;
+      if (notice_.lockstep == 0 || tasks_[task].started_in != notice_.round) return task;
     }
     return tasks_.size();
   }
@@ -117,11 +130,12 @@ class Worker {
     return true;
   }
 
-  void execute(std::size_t task, double waiting_s) {
-    started_in_[task] = notice_.round;
-    Emulation emulation{ClientId(tasks_[task].client), next_[task]};
+  void execute(std::size_t index, double waiting_s) {
+    Task& task = tasks_[index];
+    task.started_in = notice_.round;
+    Emulation emulation{ClientId(task.task.client), task.next};
     const auto keep_going = [&] { return emulate_steps(emulation) && look_at_times(); };
-    std::optional<LocalRound> round = trainer_.run(channel_, tasks_[task], next_[task], notice_, keep_going);
+    std::optional<LocalRound> round = trainer_.run(channel_, task.task, task.next, notice_, keep_going);
     if (!round || !emulate_rest(emulation, round->report)) return;
     round->report.waiting_s += waiting_s;
     if (!push_round(channel_, *round)) {
@@ -129,7 +143,7 @@ class Worker {
       if (!ended_) end(WorkerEnd::server_gone);
       return;
     }
-    ++next_[task];
+    ++task.next;
   }
 
   WorkerChannel& channel_;
@@ -139,9 +153,13 @@ class Worker {
   double looked_ = 0;
   bool ended_ = false;
   WorkerEnd end_ = WorkerEnd::run_ended;
-  std::vector<ClientTask> tasks_;
-  std::vector<int> next_;        ///< per task: index of its next local round
-  std::vector<int> started_in_;  ///< per task: server round in which its last local round began
+  struct Task {
+    ClientTask task;
+    int next = 0;         ///< index of its next local round
+    int started_in = -1;  ///< server round in which its last local round began
+  };
+  std::vector<Task> tasks_;
+  int tasks_read_ = 0;  ///< Notice::tasks when they were read; 0 = never
 };
 
 }  // namespace

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <limits>
+#include <map>
+#include <utility>
 
 #include "cos2p/method/method.hpp"
 #include "cos2p/support/error.hpp"
@@ -132,11 +134,14 @@ void drop_meaningless(Subcommand subcommand, const RunOptions& options, WrittenO
 }
 
 void refuse_impossible(Subcommand subcommand, const RunOptions& o, const WrittenOptions& written) {
-  const bool takes_file = subcommand == Subcommand::inspect || subcommand == Subcommand::evaluate;
-  if (takes_file && o.file.empty()) {
-    fail(ExitCode::usage,
-         "FILE is missing ({0} needs a checkpoint), write for example: cos2p {0} runs/latest/latest",
-         to_string(subcommand));
+  const std::map<Subcommand, std::pair<const char*, const char*>> needs{
+      {Subcommand::inspect, {"a checkpoint", "runs/latest/latest"}},
+      {Subcommand::evaluate, {"a checkpoint", "runs/latest/latest"}},
+      {Subcommand::join, {"the key of a run", "runs/latest/join.json"}},
+      {Subcommand::replay, {"the output directory of a run", "runs/latest"}}};
+  if (const auto needed = needs.find(subcommand); needed != needs.end() && o.file.empty()) {
+    fail(ExitCode::usage, "FILE is missing ({0} needs {1}), write for example: cos2p {0} {2}",
+         to_string(subcommand), needed->second.first, needed->second.second);
   }
   const bool training = (bit(subcommand) & kTrain) != 0;
   const bool dataset_counts = training || source_of(written, "dataset") != Source::standard;

@@ -73,16 +73,18 @@ std::string to_string(Subcommand subcommand) {
                                           {Subcommand::evaluate, "evaluate"},
                                           {Subcommand::simulate, "simulate"},
                                           {Subcommand::compare, "compare"},
-                                          {Subcommand::doctor, "doctor"}});
+                                          {Subcommand::doctor, "doctor"},
+                                          {Subcommand::join, "join"},
+                                          {Subcommand::replay, "replay"}});
 }
 
 namespace config {
 
 template <>
 const std::vector<Subcommand>& all_values<Subcommand>() {
-  static const std::vector<Subcommand> values{Subcommand::train, Subcommand::simulate, Subcommand::compare,
-                                              Subcommand::plan,  Subcommand::inspect,  Subcommand::evaluate,
-                                              Subcommand::doctor};
+  static const std::vector<Subcommand> values{Subcommand::train,  Subcommand::simulate, Subcommand::compare,
+                                              Subcommand::plan,   Subcommand::inspect,  Subcommand::evaluate,
+                                              Subcommand::doctor, Subcommand::join,     Subcommand::replay};
   return values;
 }
 

@@ -31,6 +31,10 @@ const char* purpose(Subcommand subcommand) {
       return "look at this machine, or at every rank's under mpirun: what would keep a run from working, or "
              "slow, "
              "and the cure";
+    case Subcommand::join:
+      return "take part in a run that goes on, as one more worker, without MPI";
+    case Subcommand::replay:
+      return "compute a run's merges again from its event log, and compare every bit";
   }
   return "";
 }

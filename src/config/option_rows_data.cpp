@@ -7,11 +7,13 @@ void add_data(Table& t) {
   t.group("Data", kTrain | kEvaluate);
   t.choice<DatasetKind>("dataset", AT(dataset.kind),
                         "the samples; evaluate: unless given, those of the checkpoint");
+  t.group("Data", kTrain | kEvaluate | kJoin);
   only(
       t.text("data-dir", AT(dataset.data_dir), "DIR",
              "where the data set's official files lie (see datasets/README.md)"),
       "dataset", [=](const RunOptions& o) { return !synthetic(o); },
       "the synthetic images are made, not read");
+  t.group("Data", kTrain | kEvaluate);
   only(
       t.flag("coarse-labels", AT(dataset.coarse_labels),
              "the 20 coarse labels of cifar-100 instead of the 100 fine ones"),

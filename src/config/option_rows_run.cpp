@@ -5,6 +5,7 @@
 
 #include "cos2p/support/bytes.hpp"
 #include "cos2p/support/error.hpp"
+#include "cos2p/support/narrow.hpp"
 
 namespace cos2p::config {
 
@@ -67,6 +68,34 @@ void add_run(Table& t) {
   t.flag("stop-uncovered", AT(stop_uncovered),
          "end the run, with a checkpoint, when a segment has lost its last trainer, instead of going on "
          "without");
+  t.flag("accept-joins", AT(accept_joins),
+         "let workers join while the run goes on: cos2p join OUTPUT/join.json, a file with the run's secret");
+  OptionSpec& port =
+      t.whole("join-port", AT(join_port), 0, 65535, "where they are listened for; 0 = a free port");
+  only(
+      port, "accept-joins", [](const RunOptions& o) { return o.accept_joins; }, "nobody may join");
+  OptionSpec& seats =
+      t.whole("open-seats", AT(open_seats), 0, kMany,
+              "clients (the last ones) that no worker executes until one joins; they are planned for");
+  only(
+      seats, "accept-joins", [](const RunOptions& o) { return o.accept_joins; }, "nobody may join");
+  t.group("Run", kRanks | kSimulate);
+  t.flag("event-log", AT(event_log),
+         "record all that the server is told, and what it publishes, in OUTPUT/events, for cos2p replay");
+  OptionSpec& limit =
+      t.add("event-log-limit", "SIZE", "bytes after which nothing more is recorded; 0 = none");
+  limit.set = [](RunOptions& o, const Values& v) {
+    try {
+      o.event_log_limit = narrow<std::int64_t>(parse_bytes(v.back(), "--event-log-limit"));
+    } catch (const Error&) {
+      throw BadValue{"a size such as 512MiB, or 0"};
+    }
+  };
+  limit.get = [](const RunOptions& o) { return std::to_string(o.event_log_limit); };
+  limit.default_text = "4GiB";
+  only(
+      limit, "event-log", [](const RunOptions& o) { return o.event_log; }, "there is no event log");
+  t.group("Run", kRanks);
   t.whole("ring-slots", AT(ring.slots), 2, 65536, "slots of a worker's channel");
   OptionSpec& slot = t.add("ring-slot-bytes", "SIZE", "bytes of a slot, for example 512KiB");
   slot.set = [](RunOptions& o, const Values& v) {
@@ -84,19 +113,30 @@ void add_run(Table& t) {
   t.group("Run", kTrain);
   t.flag("quiet", AT(quiet), "no round lines and no progress bar on the terminal");
 
-  t.group("Run", kTrain | kEvaluate | kDoctor);
+  t.group("Run", kTrain | kEvaluate | kDoctor | kJoin);
   t.text("device", AT(device), "auto|cpu|cuda[:N]", "what computes").set = set_device;
-  t.group("Run", kRanks | kSimulate | kEvaluate | kDoctor);
+  t.group("Run", kRanks | kSimulate | kEvaluate | kDoctor | kJoin);
   t.whole("threads", AT(threads), 0, 1024,
           "CPU threads per rank, 0 = the host's cores shared among its ranks; simulate: local rounds "
           "computed at a "
           "time, 0 = cores");
   t.group("Run", kTrain | kEvaluate);
   t.whole("evaluation-batch", AT(evaluation_batch), 1, 1 << 20, "samples evaluated at once");
-  t.group("Output", kPlan | kInspect | kEvaluate | kDoctor);
+  t.group("Output", kPlan | kInspect | kEvaluate | kDoctor | kReplay);
   t.flag("json", AT(json), "print JSON for programs instead of a table");
-  t.group("Input", kInspect | kEvaluate);
-  t.text("file", AT(file), "FILE", "a checkpoint, or the output directory of a run (its newest one)")
+  t.group("Run", kJoin);
+  t.text("server", AT(server), "HOST[:PORT]",
+         "the run's server, where the key does not say it as seen from here")
+      .default_text = "as the key says";
+  t.whole("clients-here", AT(seats), 0, kMany,
+          "clients to execute here, if so many have nobody; 0 = as many as an average worker of the run");
+  t.real("retry-for", AT(retry_for_s), 0, true, kAny,
+         "seconds for which a server that cannot be reached, or was lost, is tried again")
+      .metavar = "SECONDS";
+  t.group("Input", kInspect | kEvaluate | kJoin | kReplay);
+  t.text("file", AT(file), "FILE",
+         "a checkpoint, or the output directory of a run (its newest one); join: the run's join.json or the "
+         "directory that holds it; replay: the output directory of a run")
       .positional = true;
 }
 

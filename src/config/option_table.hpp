@@ -18,6 +18,8 @@ enum : unsigned {
   kSimulate = 16,
   kCompare = 32,
   kDoctor = 64,
+  kJoin = 128,
+  kReplay = 256,
   kTrain = kRanks | kSimulate | kCompare
 };
 inline unsigned bit(Subcommand subcommand) {

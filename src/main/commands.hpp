@@ -15,6 +15,10 @@ int run_simulate(const CommandLine& command);
 int run_compare(const CommandLine& command);
 /// Looks at this machine, or at every rank's. Ends with `environment` where a run could not work.
 int run_doctor(int& argc, char**& argv, const CommandLine& command, const LaunchInfo& launch);
+/// A worker that joins a run which goes on.
+int run_join(const CommandLine& command);
+/// Computes a run's merges again from its event log. Ends with `checkpoint` where a bit differs.
+int run_replay(const CommandLine& command);
 /// One rank of a job: the server on rank 0, a worker elsewhere.
 int run_train_ranks(int& argc, char**& argv, const CommandLine& command, const std::string& environment);
 

@@ -11,6 +11,7 @@
 #include <random>
 
 #include "cos2p/model/initial_values.hpp"
+#include "cos2p/server/server_core.hpp"
 #include "cos2p/support/blas.hpp"
 #include "cos2p/support/error.hpp"
 #include "cos2p/support/logging.hpp"
@@ -288,6 +289,15 @@ void prepare_output(const std::string& directory, const std::map<std::string, st
     fail(ExitCode::environment, "--output {} cannot be written ({}), choose another directory or make room",
          directory, std::generic_category().message(errno));
   }
+}
+
+std::unique_ptr<EventLog> begin_event_log(const RunOptions& options, ServerCore& core, double now_s,
+                                          bool resuming) {
+  if (!options.event_log) return nullptr;
+  auto events = std::make_unique<EventLog>(options.output, core.snapshot(now_s), resuming,
+                                           static_cast<std::uint64_t>(options.event_log_limit));
+  core.set_events(events.get());
+  return events;
 }
 
 std::string describe_computing(const std::string& device, const std::string& threads) {

@@ -61,6 +61,10 @@ void initialize(class ModelStore& store, const Experiment& experiment);
 void prepare_output(const std::string& directory, const std::map<std::string, std::string>& in_effect,
                     bool resuming);
 
+/// Records a run from here on, where the options ask for it; null where they do not.
+std::unique_ptr<class EventLog> begin_event_log(const RunOptions& options, class ServerCore& core,
+                                                double now_s, bool resuming);
+
 /// Lines of the start block: what computes here. `threads`: how many, in words.
 std::string describe_computing(const std::string& device, const std::string& threads);
 /// Lines of the start block: data, model and policy, then the tables of who has which data and which

@@ -32,6 +32,7 @@ int run(int& argc, char**& argv, const LaunchInfo& launch) {
   setup_logging("cos2p", "", options.quiet);
   if (command.subcommand == Subcommand::plan) return run_plan(command);
   if (command.subcommand == Subcommand::inspect) return run_inspect(command);
+  if (command.subcommand == Subcommand::replay) return run_replay(command);
   keep_freed_memory();
   const bool comparing = command.subcommand == Subcommand::compare;
   const bool simulated =
@@ -42,6 +43,7 @@ int run(int& argc, char**& argv, const LaunchInfo& launch) {
   choose_blas_and_threads(argv, simulated ? 1 : options.threads, launch.local_ranks);
   if (command.subcommand == Subcommand::evaluate) return run_evaluate(command);
   if (command.subcommand == Subcommand::doctor) return run_doctor(argc, argv, command, launch);
+  if (command.subcommand == Subcommand::join) return run_join(command);
   if (simulated && launch.ranks == 1) return comparing ? run_compare(command) : run_simulate(command);
   if (simulated) {
     fail(ExitCode::usage,
@@ -50,10 +52,10 @@ int run(int& argc, char**& argv, const LaunchInfo& launch) {
          "train between processes with cos2p train",
          to_string(command.subcommand), launch.ranks);
   }
-  if (launch.ranks == 1) {
+  if (launch.ranks == 1 && !options.accept_joins) {
     fail(ExitCode::usage,
          "1 rank: a server needs at least one worker, start at least 2 ranks (mpi_launch/local.sh -n 4 -- "
-         "train ...) or use --transport in-process");
+         "train ...), let workers join (--accept-joins) or use --transport in-process");
   }
   if (options.transport == TransportKind::in_process) {
     fail(ExitCode::usage,

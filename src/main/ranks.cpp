@@ -7,11 +7,11 @@
 #include <cerrno>
 #include <chrono>
 #include <cstdlib>
+#include <filesystem>
 #include <memory>
 #include <thread>
 
 #include "commands.hpp"
-#include "cos2p/client/worker_loop.hpp"
 #include "cos2p/server/server_loop.hpp"
 #include "cos2p/support/blas.hpp"
 #include "cos2p/support/bytes.hpp"
@@ -24,13 +24,20 @@
 #include "resume.hpp"
 #include "signals.hpp"
 #include "version.hpp"
+#include "worker_part.hpp"
 
 namespace cos2p {
 namespace {
 
-/// Client c is executed by worker 1 + c % workers.
-int worker_of(ClientId client, int workers) {
-  return 1 + client.value() % workers;
+/// Client c is executed by worker 1 + c % workers, the last ones by nobody until somebody joins (0).
+int worker_of(ClientId client, const Experiment& e, int workers) {
+  const bool open = workers == 0 || client.value() >= e.clients - e.options.open_seats;
+  return open ? 0 : 1 + client.value() % workers;
+}
+
+/// The clients that a rank of the job may be given, at most.
+int clients_per_worker(const Experiment& e, int workers) {
+  return workers == 0 ? e.clients : (e.clients + workers - 1) / workers;
 }
 
 /// The server's text on every rank; collective, at the start only, while everybody lives.
@@ -44,18 +51,18 @@ std::string broadcast(std::string text) {
 
 /// Texts are encoded with the server's vocabulary everywhere: one made from the training texts takes a while,
 /// and that of a checkpoint or a file may be at hand there alone.
-Experiment make_shared_experiment(const RunOptions& options, int workers, bool is_server,
+Experiment make_shared_experiment(const RunOptions& options, int executors, bool is_server,
                                   const std::optional<Checkpoint>& resumed) {
-  if (!holds_texts(options.dataset.kind)) return make_experiment(options, workers);
+  if (!holds_texts(options.dataset.kind)) return make_experiment(options, executors);
   if (is_server) {
-    Experiment e = make_experiment(options, workers, resumed ? resumed->input.vocabulary : std::nullopt);
+    Experiment e = make_experiment(options, executors, resumed ? resumed->input.vocabulary : std::nullopt);
     broadcast(e.input.vocabulary->to_text());
     broadcast(e.input.vocabulary->lower_case() ? "uncased" : "cased");
     return e;
   }
   const std::string text = broadcast("");
   const bool lower_case = broadcast("") == "uncased";
-  return make_experiment(options, workers,
+  return make_experiment(options, executors,
                          Vocabulary::from_text(text, lower_case, "the server's vocabulary"));
 }
 
@@ -86,6 +93,38 @@ void print_start_block(const MpiRuntime& mpi, const RmaServerFabric& fabric, con
   say(text + describe_experiment(e));
 }
 
+/// Where workers may join: listens, and writes the key that they need. A resumed run keeps its key, so that
+/// those who have it find the server again.
+std::unique_ptr<JoinServer> listen_for_newcomers(const Experiment& e, const CommandLine& command,
+                                                 ModelStore& store, int workers, bool resuming,
+                                                 const std::string& run_id) {
+  const RunOptions& options = e.options;
+  if (!options.accept_joins) return nullptr;
+  const std::string path = options.output + "/" + kJoinKeyName;
+  JoinKey key = make_join_key(run_id);
+  if (resuming && std::filesystem::exists(path)) {
+    const JoinKey before = read_join_key(path);
+    key.secret = before.secret;
+    key.port = before.port;
+  }
+  if (options.join_port > 0) key.port = options.join_port;
+  JoinServer::Options settings;
+  settings.program_version = kVersion;
+  settings.ring = options.ring;
+  settings.max_tasks = e.clients;
+  settings.first_worker = workers + 1;
+  settings.welcome.executors = workers + options.open_seats;
+  settings.welcome.options = to_toml(command.in_effect);
+  if (e.input.vocabulary) {
+    settings.welcome.vocabulary = e.input.vocabulary->to_text();
+    settings.welcome.lower_case = e.input.vocabulary->lower_case();
+  }
+  auto joins = std::make_unique<JoinServer>(key, store, settings);
+  write_join_key(path, joins->key());
+  say(fmt::format("  joining    port {}; cos2p join {} (a copy of it, mode 0600)", joins->key().port, path));
+  return joins;
+}
+
 int serve(MpiRuntime& mpi, const CommandLine& command, const Experiment& e,
           const std::optional<Checkpoint>& resumed, const std::string& environment) {
   const RunOptions& options = e.options;
@@ -98,18 +137,21 @@ int serve(MpiRuntime& mpi, const CommandLine& command, const Experiment& e,
   StagingPool pool(
       std::max<std::size_t>(static_cast<std::size_t>(e.table->parameters()) * sizeof(float) * 3 / 4,
                             (static_cast<std::size_t>(workers) + 1) * largest));
-  ServerCore core(
-      *e.table, store,
-      {options.policy, options.rounds, options.seed, 0,
-       make_identity(e, command.in_effect, resumed ? &*resumed : nullptr), e.input, client_records(e)});
+  const RunIdentity identity = make_identity(e, command.in_effect, resumed ? &*resumed : nullptr);
+  ServerCore core(*e.table, store,
+                  {options.policy, options.rounds, options.seed, 0, identity, e.input, client_records(e)});
   if (resumed) core.restore(*resumed);
   const std::vector<int> process_ids = gather_process_ids(mpi.size());
-  RmaServerFabric fabric(mpi, store, options.ring, (e.clients + workers - 1) / workers);
+  RmaServerFabric fabric(mpi, store, options.ring, clients_per_worker(e, workers));
   const LaunchInfo& launch = mpi.launch();
   Evaluator evaluator(*e.table, *e.test, options.device, options.evaluation_batch);
   print_start_block(mpi, fabric, e, environment, evaluator.device_name());
   RoundLog log(options.output, options.rounds, options.quiet, core.history());
 
+  const std::unique_ptr<EventLog> events =
+      begin_event_log(options, core, resumed ? resumed->state.time_s : 0, resumed.has_value());
+  const std::unique_ptr<JoinServer> joins =
+      listen_for_newcomers(e, command, store, workers, resumed.has_value(), identity.run_id);
   ServerLoopOptions loop;
   loop.output = options.output;
   loop.evaluate_every = options.evaluate_every;
@@ -121,15 +163,20 @@ int serve(MpiRuntime& mpi, const CommandLine& command, const Experiment& e,
   ServerLoopHooks hooks;
   hooks.progress = [&fabric] { fabric.progress(); };
   hooks.stop_requested = stop_requested;
-  hooks.worker_of = [workers](ClientId client) { return worker_of(client, workers); };
+  hooks.worker_of = [&e, workers](ClientId client) { return worker_of(client, e, workers); };
   const std::vector<std::string> hosts = mpi.hosts();
-  hooks.process_gone = [&process_ids, &hosts, &launch](WorkerRank worker) {
+  hooks.process_gone = [&process_ids, &hosts, &launch, &joins, workers](WorkerRank worker) {
+    if (joins && worker.value() > workers) return !joins->is_connected(worker);
     const auto rank = static_cast<std::size_t>(worker.value());
     // On this host a dead process is known at once. Elsewhere, and where no recovery is possible, heartbeats
     // decide.
     return launch.recovery_enabled && hosts[rank] == hosts[0] && kill(process_ids[rank], 0) != 0 &&
            errno == ESRCH;
   };
+  if (joins) {
+    hooks.newcomers = [&joins] { return joins->newcomers(); };
+    hooks.dismiss = [&joins](WorkerRank worker) { joins->dismiss(worker); };
+  }
   const ServerResult result = run_server(core, pool, fabric.channels(), evaluator, log, loop, hooks);
   print_result(result.evaluation, result.checkpoint);
   ExitCode code = ExitCode::ok;
@@ -155,23 +202,9 @@ int serve(MpiRuntime& mpi, const CommandLine& command, const Experiment& e,
 int work(MpiRuntime& mpi, const Experiment& e) {
   gather_process_ids(mpi.size());
   const int workers = mpi.size() - 1;
-  RmaWorkerFabric fabric(mpi, *e.table, e.options.ring, (e.clients + workers - 1) / workers,
+  RmaWorkerFabric fabric(mpi, *e.table, e.options.ring, clients_per_worker(e, workers),
                          [] { std::this_thread::sleep_for(std::chrono::microseconds(100)); });
-  LocalTrainer trainer({e.table.get(), e.train.get(), &e.partition, &e.fleet.assignments, e.options.local,
-                        e.options.width, e.options.policy.merge, e.options.seed, e.options.device,
-                        mpi.launch().local_rank, &e.shares, &e.fleet.micro_batches});
-  WorkerLoopOptions loop;
-  loop.stop_requested = stop_requested;
-  if (!e.options.emulate_speeds.empty()) {
-    const auto times = std::make_shared<const DeviceTimes>(e, e.options.emulate_speeds);
-    loop.emulated_compute_s = [times](ClientId client, int index, int steps) {
-      return times->choice_s(client, index) + times->compute_s(client, index, steps);
-    };
-    loop.emulated_transfer_s = [times](ClientId client, int index) {
-      return times->transfer_s(client, index);
-    };
-  }
-  const WorkerEnd end = run_worker(fabric.channel(), trainer, loop);
+  const WorkerEnd end = WorkerPart(e, mpi.launch().local_rank).run(fabric.channel());
   ExitCode code = ExitCode::ok;
   if (end == WorkerEnd::server_gone || end == WorkerEnd::excluded) {
     code = ExitCode::no_workers;
@@ -203,7 +236,8 @@ int run_train_ranks(int& argc, char**& argv, const CommandLine& given, const std
     }
     const std::string text = broadcast(is_server ? to_toml(command.in_effect) : "");
     if (!is_server) command = adopt_options(text, given);
-    Experiment experiment = make_shared_experiment(command.options, mpi.size() - 1, is_server, resumed);
+    const int executors = mpi.size() - 1 + command.options.open_seats;
+    Experiment experiment = make_shared_experiment(command.options, executors, is_server, resumed);
     if (!command.options.emulate_speeds.empty()) set_default_device(experiment);
     if (!is_server) return work(mpi, experiment);
     if (resumed) check_resumable(*resumed, experiment, given.options.resume);

@@ -75,6 +75,8 @@ int run_simulate(const CommandLine& given) {
                    experiment.input, client_records(experiment)});
   core.set_workers(experiment.clients);
   if (resumed) core.restore(*resumed);
+  const std::unique_ptr<EventLog> events =
+      begin_event_log(options, core, resumed ? resumed->state.time_s : 0, resumed.has_value());
   RoundExecutors executors(experiment, store, threads);
   SimulatedFleet fleet(experiment, store, core, pool, executors);
   if (resumed) {

@@ -41,6 +41,17 @@ int Membership::alive() const {
   return count;
 }
 
+void Membership::add() {
+  Member member;
+  member.seen_s = monotonic_seconds();
+  member.joined = true;
+  members_.push_back(member);
+}
+
+void Membership::remove(std::size_t channel) {
+  members_.erase(members_.begin() + static_cast<std::ptrdiff_t>(channel));
+}
+
 Membership::Change Membership::judge(std::size_t i, double now_s) {
   Member& member = members_[i];
   ServerChannel& channel = *channels_[i];
@@ -52,7 +63,7 @@ Membership::Change Membership::judge(std::size_t i, double now_s) {
   }
   if (channel.closed_by_worker()) return {i, MemberState::left, "said farewell"};
   if (hooks_.process_gone && hooks_.process_gone(channel.worker()))
-    return {i, MemberState::gone, "its process ended"};
+    return {i, MemberState::gone, member.joined ? "its connection ended" : "its process ended"};
   if (member.seen_s == now_s) {
     return {
         i, MemberState::active,
@@ -74,7 +85,7 @@ std::vector<Membership::Change> Membership::look() {
     if (change.state == members_[i].state) continue;
     members_[i].state = change.state;
     if (change.state == MemberState::gone) {
-      lost_ = true;
+      lost_ = lost_ || !members_[i].joined;
       channels_[i]->abandon();  // the rest of its message will not come: its memory is for others
       Notice notice;
       notice.phase = Notice::Phase::excluded;

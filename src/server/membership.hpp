@@ -30,15 +30,20 @@ class Membership {
   /// Looks at everybody, and gives the channel of who is gone back.
   std::vector<Change> look();
 
+  /// A channel was added at the end, by a worker that has joined; one was taken away.
+  void add();
+  void remove(std::size_t channel);
+
   int alive() const;  ///< joining, active or suspect: those whose messages are taken
   bool is_alive(std::size_t channel) const;
-  bool lost_any() const { return lost_; }
+  bool lost_any() const { return lost_; }  ///< of those that were here from the start
 
  private:
   struct Member {
     MemberState state = MemberState::joining;
     std::uint64_t heartbeat = 0;
     double seen_s = 0;
+    bool joined = false;
   };
   Change judge(std::size_t channel, double now_s);
 

@@ -29,6 +29,7 @@ int merge_threads(int asked) {
 
 ServerCore::ServerCore(const SegmentTable& table, ModelStore& store, Setup setup)
     : table_(table),
+      store_(store),
       setup_(std::move(setup)),
       rule_(merge_rule(setup_.policy)),
       aggregator_(table, store, setup_.policy, trainers_of(setup_.clients), merge_threads(setup_.threads)),
@@ -48,6 +49,7 @@ UpdateVerdict ServerCore::check_shape(const MessageHeader& header, std::string& 
 }
 
 void ServerCore::handle(Message message, double now_s) {
+  if (events_ != nullptr) events_->message(message, now_s);
   if (message.header.kind == MessageKind::round_report) {
     report(message, now_s);
     return;
@@ -114,10 +116,22 @@ void ServerCore::note(const std::vector<SegmentMerge>& merges) {
       staleness_sum_ += staleness;
       open_.staleness_max = std::max(open_.staleness_max, staleness);
     }
+    if (events_ != nullptr) events_->published(merge.segment, merge.version, store_.checksum(merge.segment));
   }
 }
 
 void ServerCore::tick(double now_s) {
+  if (events_ != nullptr) events_->tick(now_s);
+  advance(now_s);
+}
+
+void ServerCore::fold_largest(double now_s) {
+  if (events_ != nullptr) events_->folded(now_s);
+  aggregator_.fold_largest();
+}
+
+/// Lets what is due happen.
+void ServerCore::advance(double now_s) {
   note(aggregator_.merge_ready(now_s));
   close_round_if_due(now_s);
 }
@@ -166,6 +180,7 @@ void ServerCore::close_round_if_due(double now_s) {
     owing_[c] = owing_[c] || (suspect_[c] && !reported_[c]);
   reported_.assign(reported_.size(), false);
   if (setup_.policy.lockstep()) start_clients();
+  if (events_ != nullptr) events_->round_closed(closed);
   if (on_round_closed) on_round_closed(closed);
 }
 
@@ -176,18 +191,21 @@ void ServerCore::start_clients() {
 }
 
 void ServerCore::set_active(ClientId client, bool active, double now_s) {
+  if (events_ != nullptr) events_->active(client, active, now_s);
   present_[static_cast<std::size_t>(client.value())] = active;
+  if (!active) owing_[static_cast<std::size_t>(client.value())] = false;  // nobody will deliver what it owed
   activity_changed(client, now_s);
 }
 
 void ServerCore::set_suspect(ClientId client, bool suspect, double now_s) {
+  if (events_ != nullptr) events_->suspect(client, suspect, now_s);
   suspect_[static_cast<std::size_t>(client.value())] = suspect;
   activity_changed(client, now_s);
 }
 
 void ServerCore::activity_changed(ClientId client, double now_s) {
   aggregator_.set_active(client, is_active(static_cast<std::size_t>(client.value())));
-  tick(now_s);
+  advance(now_s);
   std::vector<std::string> untrained = segments_without([this](std::size_t c) { return is_active(c); });
   if (untrained == untrained_) return;
   untrained_ = std::move(untrained);
@@ -267,6 +285,7 @@ Checkpoint ServerCore::snapshot(double now_s) const {
   state.open_compute_s = compute_s_;
   state.open_waiting_s = waiting_s_;
   state.open_updates = merged_updates_;
+  if (events_ != nullptr) events_->snapshot(state_round_, model_hash(store_));
   return checkpoint;
 }
 

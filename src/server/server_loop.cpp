@@ -3,10 +3,7 @@
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
-#include <atomic>
 #include <chrono>
-#include <condition_variable>
-#include <deque>
 #include <map>
 #include <mutex>
 #include <thread>
@@ -14,249 +11,11 @@
 #include "cos2p/support/clock.hpp"
 #include "cos2p/support/error.hpp"
 #include "membership.hpp"
+#include "merge_thread.hpp"
+#include "roster.hpp"
 
 namespace cos2p {
 namespace {
-
-/// Evaluates and writes checkpoints while training goes on. A job that comes while one is running is refused:
-/// the next round will offer a newer one.
-class Background {
- public:
-  struct Job {
-    Checkpoint snapshot;
-    bool evaluate = false, write = false;
-  };
-  using Done = std::function<void(std::vector<EvaluationRow> rows)>;
-
-  Background(Evaluator& evaluator, std::string directory, Done done)
-      : evaluator_(evaluator),
-        directory_(std::move(directory)),
-        done_(std::move(done)),
-        thread_([this] { run(); }) {}
-  ~Background() {
-    {
-      const std::lock_guard<std::mutex> lock(mutex_);
-      stop_ = true;
-    }
-    wake_.notify_all();
-    thread_.join();
-  }
-  Background(const Background&) = delete;
-  Background& operator=(const Background&) = delete;
-
-  bool idle() const {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    return job_ == nullptr;
-  }
-  void start(std::unique_ptr<Job> job) {
-    {
-      const std::lock_guard<std::mutex> lock(mutex_);
-      job_ = std::move(job);
-    }
-    wake_.notify_all();
-  }
-
- private:
-  void run() {
-    std::unique_lock<std::mutex> lock(mutex_);
-    while (true) {
-      wake_.wait(lock, [this] { return stop_ || job_ != nullptr; });
-      if (job_ == nullptr) return;
-      lock.unlock();
-      std::vector<EvaluationRow> rows;
-      if (job_->evaluate) {
-        rows = evaluate_checkpoint(evaluator_, job_->snapshot);
-        auto& history = job_->snapshot.history.evaluations;
-        history.insert(history.end(), rows.begin(), rows.end());
-      }
-      if (job_->write) try_write_checkpoint(directory_, job_->snapshot);
-      done_(std::move(rows));
-      lock.lock();
-      job_ = nullptr;
-    }
-  }
-
-  Evaluator& evaluator_;
-  const std::string directory_;
-  const Done done_;
-  mutable std::mutex mutex_;
-  std::condition_variable wake_;
-  std::unique_ptr<Job> job_;
-  bool stop_ = false;
-  std::thread thread_;  // last: it starts when everything above stands
-};
-
-/// Owns the core: takes messages from a queue, merges, closes rounds, offers snapshots to the background.
-class MergeThread {
- public:
-  MergeThread(ServerCore& core, Evaluator& evaluator, RoundLog& log, const ServerLoopOptions& options,
-              double start_s)
-      : core_(core),
-        log_(log),
-        options_(options),
-        start_s_(start_s),
-        round_(core.round()),
-        finished_(core.finished()),
-        logged_clients_(core.history().clients.size()),
-        background_(evaluator, options.output,
-                    [this](std::vector<EvaluationRow> rows) { background_done(std::move(rows)); }) {
-    core_.on_round_closed = [this](const RoundRow& row) { round_closed(row); };
-    core_.on_dropped = [this](const MessageHeader& header, UpdateVerdict verdict, const std::string& reason) {
-      dropped(header, verdict, reason);
-    };
-    core_.on_coverage_changed = [this](const std::vector<std::string>& untrained, bool lost) {
-      coverage_changed(untrained, lost);
-    };
-    thread_ = std::thread([this] { run(); });
-  }
-  ~MergeThread() {
-    stop();
-    core_.on_coverage_changed = nullptr;  // the core outlives this thread
-  }
-  MergeThread(const MergeThread&) = delete;
-  MergeThread& operator=(const MergeThread&) = delete;
-
-  double now() const { return monotonic_seconds() - start_s_; }
-  int round() const { return round_; }
-  bool finished() const { return finished_; }
-  bool uncovered() const { return uncovered_; }
-  /// What made the thread give up, if anything did.
-  std::exception_ptr error() const {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    return error_;
-  }
-
-  void deliver(Message message) {
-    enqueue([this, shared = std::make_shared<Message>(std::move(message))] {
-      core_.handle(std::move(*shared), now());
-    });
-  }
-  void run_on_core(std::function<void()> task) { enqueue(std::move(task)); }
-  void memory_pressure() {
-    pressure_ = true;
-    wake_.notify_all();
-  }
-  /// Lets the thread finish what is queued and ends it.
-  void stop() {
-    {
-      const std::lock_guard<std::mutex> lock(mutex_);
-      stop_ = true;
-    }
-    wake_.notify_all();
-    if (thread_.joinable()) thread_.join();
-    while (!background_.idle()) std::this_thread::sleep_for(std::chrono::milliseconds(2));
-    take_background_results();
-  }
-
- private:
-  void enqueue(std::function<void()> task) {
-    {
-      const std::lock_guard<std::mutex> lock(mutex_);
-      queue_.push_back(std::move(task));
-    }
-    wake_.notify_all();
-  }
-
-  void run() {
-    try {
-      while (true) {
-        std::function<void()> task;
-        {
-          std::unique_lock<std::mutex> lock(mutex_);
-          wake_.wait_for(lock, std::chrono::milliseconds(50),
-                         [this] { return stop_ || pressure_ || !queue_.empty(); });
-          if (stop_ && queue_.empty()) return;
-          if (!queue_.empty()) {
-            task = std::move(queue_.front());
-            queue_.pop_front();
-          }
-        }
-        if (finished_) continue;  // the run is over: what still comes is not merged
-        if (task) {
-          task();
-        } else if (pressure_.exchange(false)) {
-          core_.fold_largest();
-        }
-        core_.tick(now());
-        take_background_results();
-      }
-    } catch (...) {
-      const std::lock_guard<std::mutex> lock(mutex_);
-      error_ = std::current_exception();
-    }
-  }
-
-  void round_closed(const RoundRow& row) {
-    const auto& clients = core_.history().clients;
-    for (; logged_clients_ < clients.size(); ++logged_clients_) log_.client(clients[logged_clients_]);
-    log_.round(row);
-    round_ = row.round;
-    finished_ = core_.finished();
-    const auto due = [&](int every, int last) { return every > 0 && row.round / every > last / every; };
-    const bool evaluate = due(options_.evaluate_every, last_evaluated_),
-               write = due(options_.checkpoint_every, last_written_);
-    if (finished_ || !(evaluate || write) || !background_.idle()) return;
-    auto job = std::make_unique<Background::Job>();
-    job->evaluate = evaluate;
-    job->write = write;
-    job->snapshot = core_.snapshot(now());
-    if (evaluate) last_evaluated_ = row.round;
-    if (write) last_written_ = row.round;
-    background_.start(std::move(job));
-  }
-
-  void dropped(const MessageHeader& header, UpdateVerdict verdict, const std::string& reason) {
-    constexpr int kLines = 20;  // a broken client must not fill the log
-    if (++drop_lines_ > kLines) return;
-    spdlog::warn("update of client {} (local round {}) dropped: {} ({}){}", header.client,
-                 header.client_round, to_string(verdict), reason,
-                 drop_lines_ == kLines ? "; further ones are only counted" : "");
-  }
-
-  void coverage_changed(const std::vector<std::string>& untrained, bool lost) {
-    uncovered_ = lost;
-    if (untrained.empty()) {
-      spdlog::info("every segment has a trainer again");
-      return;
-    }
-    spdlog::warn("{} segment{} without a trainer ({}{}): what they hold stays as it is until one is back",
-                 untrained.size(), untrained.size() > 1 ? "s are" : " is", untrained.front(),
-                 untrained.size() > 1 ? " .. " + untrained.back() : "");
-  }
-
-  void background_done(std::vector<EvaluationRow> rows) {
-    const std::lock_guard<std::mutex> lock(results_mutex_);
-    results_.push_back(std::move(rows));
-  }
-  void take_background_results() {
-    const std::lock_guard<std::mutex> lock(results_mutex_);
-    for (const auto& rows : results_) {
-      core_.add_evaluation(rows);
-      log_.evaluation(rows);
-    }
-    results_.clear();
-  }
-
-  ServerCore& core_;
-  RoundLog& log_;
-  const ServerLoopOptions& options_;
-  const double start_s_;
-  std::atomic<int> round_;
-  std::atomic<bool> finished_;
-  std::atomic<bool> pressure_{false}, uncovered_{false};
-  std::size_t logged_clients_;
-  int last_evaluated_ = 0, last_written_ = 0;
-  int drop_lines_ = 0;
-  mutable std::mutex mutex_;
-  std::condition_variable wake_;
-  std::deque<std::function<void()>> queue_;
-  bool stop_ = false;
-  std::exception_ptr error_;
-  std::mutex results_mutex_;
-  std::vector<std::vector<EvaluationRow>> results_;
-  Background background_;
-  std::thread thread_;
-};
 
 /// Gives memory to arriving messages and passes them to the merge thread.
 class Sink : public MessageSink {
@@ -347,97 +106,221 @@ std::string try_write_checkpoint(const std::string& directory, const Checkpoint&
   }
 }
 
+namespace {
+
+/// A run of the server, seen from the thread that polls the channels.
+class ServerLoop {
+ public:
+  ServerLoop(ServerCore& core, StagingPool& pool, std::vector<std::unique_ptr<ServerChannel>>& channels,
+             Evaluator& evaluator, RoundLog& log, const ServerLoopOptions& options,
+             const ServerLoopHooks& hooks)
+      : core_(core),
+        channels_(channels),
+        options_(options),
+        hooks_(hooks),
+        notice_(core.notice(Notice::Phase::running)),
+        roster_(core.tasks(), hooks.worker_of),
+        // The core's clock counts on from where a resumed run stopped.
+        merger_(core, evaluator, log, options, monotonic_seconds() - options.time_offset_s),
+        sink_(core, pool, merger_),
+        members_(channels, options, hooks) {}
+
+  ServerEnd run() {
+    core_.set_workers(static_cast<int>(channels_.size()));
+    for (const auto& channel : channels_) channel->set_tasks(roster_.tasks_of(channel->worker()));
+    for (const ClientId client : roster_.free_clients())
+      merger_.run_on_core([this, client] { core_.set_active(client, false, merger_.now()); });
+    publish(Notice::Phase::running);
+    lonely_since_s_ = monotonic_seconds();
+    double looked_s = 0;
+    int idle_turns = 0;
+    while (true) {
+      if (hooks_.progress) hooks_.progress();
+      int taken = 0;
+      for (std::size_t i = 0; i < channels_.size(); ++i) {
+        channels_[i]->heartbeat();
+        if (members_.is_alive(i)) taken += channels_[i]->poll(sink_, 16);
+      }
+      if (!stopping() && notice_.round != merger_.round()) publish(Notice::Phase::running);
+      const double now = monotonic_seconds();
+      if (now - looked_s > 0.02) {
+        looked_s = now;
+        look(now);
+      }
+      stop_if_due(now);
+      if (stopping() && (members_.alive() == 0 || now - stopping_since_s_ > options_.farewell_s)) break;
+      // Busy channels are polled without pause; an idle server sleeps, a little longer each time.
+      idle_turns = taken > 0 ? 0 : std::min(idle_turns + 1, 40);
+      if (idle_turns > 4) std::this_thread::sleep_for(std::chrono::microseconds(25 * idle_turns));
+    }
+    merger_.stop();
+    for (std::size_t i = channels_.size(); i-- > 0;) remove_if_joined(i);
+    if (merger_.error() != nullptr) std::rethrow_exception(merger_.error());
+    core_.set_workers(members_.alive());
+    return end_;
+  }
+
+  double now() const { return merger_.now(); }
+  bool all_workers_left() const { return !members_.lost_any() && members_.alive() == 0; }
+
+ private:
+  bool stopping() const { return stopping_since_s_ >= 0; }
+
+  void publish(Notice::Phase phase) {
+    notice_.phase = phase;
+    notice_.round = merger_.round();
+    for (std::size_t i = 0; i < channels_.size(); ++i) {
+      if (members_.is_alive(i)) channels_[i]->set_notice(notice_);
+    }
+  }
+
+  /// Who has come, who lives, and who has nobody.
+  void look(double now) {
+    take_newcomers();
+    const std::vector<Membership::Change> changes = members_.look();
+    for (const Membership::Change& change : changes) take_change(change);
+    for (auto change = changes.rbegin(); change != changes.rend(); ++change) {
+      if (!change->is_here()) remove_if_joined(change->channel);
+    }
+    if (!stopping()) seat();
+    std::int64_t drops = drops_of_gone_;
+    for (const auto& channel : channels_) drops += channel->dropped().total();
+    merger_.run_on_core([this, drops, alive = members_.alive()] {
+      core_.set_workers(alive);
+      core_.set_channel_drops(drops);
+    });
+    if (members_.alive() > 0) lonely_since_s_ = now;
+  }
+
+  void take_newcomers() {
+    if (!hooks_.newcomers) return;
+    for (JoinServer::Newcomer& newcomer : hooks_.newcomers()) {
+      const WorkerRank worker = newcomer.channel->worker();
+      roster_.add_newcomer(worker, newcomer.request.clients);
+      newcomer.channel->set_notice(notice_);
+      channels_.push_back(std::move(newcomer.channel));
+      members_.add();
+      spdlog::info("worker {} on {} has joined", worker.value(), newcomer.request.host);
+      merger_.run_on_core(
+          [this, worker] { core_.add_member(worker, to_string(MemberState::joining), merger_.now()); });
+    }
+  }
+
+  void take_change(const Membership::Change& change) {
+    const WorkerRank worker = channels_[change.channel]->worker();
+    tell(change, worker, members_.alive());
+    const std::vector<ClientId> clients = roster_.clients_of(worker);
+    if (!change.is_here()) roster_.release(worker);
+    if (stopping()) return;
+    merger_.run_on_core([this, change, worker, clients] {
+      core_.add_member(worker, to_string(change.state), merger_.now());
+      for (const ClientId client : clients) {
+        core_.set_active(client, change.is_here(), merger_.now());
+        core_.set_suspect(client, change.state == MemberState::suspect, merger_.now());
+      }
+    });
+  }
+
+  void remove_if_joined(std::size_t channel) {
+    const WorkerRank worker = channels_[channel]->worker();
+    if (!roster_.is_newcomer(worker)) return;
+    drops_of_gone_ += channels_[channel]->dropped().total();
+    channels_.erase(channels_.begin() + static_cast<std::ptrdiff_t>(channel));
+    members_.remove(channel);
+    roster_.remove_newcomer(worker);
+    hooks_.dismiss(worker);
+  }
+
+  /// Gives clients that have nobody to newcomers that have room; the core says when, and with which round
+  /// they go on.
+  void seat() {
+    for (const Roster::Seat& seat : roster_.fill_seats()) {
+      merger_.run_on_core([this, seat] {
+        const bool starts = core_.may_start(seat.client);
+        ClientTask task;
+        if (starts) {
+          core_.set_active(seat.client, true, merger_.now());
+          core_.set_suspect(seat.client, false, merger_.now());
+          task = core_.tasks()[static_cast<std::size_t>(seat.client.value())];
+        }
+        const std::lock_guard<std::mutex> lock(seated_mutex_);
+        seated_.push_back({seat, starts, task});
+      });
+    }
+    std::vector<Seated> seated;
+    {
+      const std::lock_guard<std::mutex> lock(seated_mutex_);
+      seated.swap(seated_);
+    }
+    for (const Seated& each : seated) {
+      const auto channel = std::find_if(channels_.begin(), channels_.end(), [&](const auto& candidate) {
+        return candidate->worker() == each.seat.worker;
+      });
+      if (!each.starts || channel == channels_.end()) {
+        // The next look tries again, with whoever is there.
+        roster_.release(each.seat.client);
+        if (each.starts) {
+          merger_.run_on_core(
+              [this, client = each.seat.client] { core_.set_active(client, false, merger_.now()); });
+        }
+        continue;
+      }
+      roster_.set_task(each.task);
+      (*channel)->set_tasks(roster_.tasks_of(each.seat.worker));
+      (*channel)->set_notice(notice_);
+      spdlog::info("worker {} executes client {} from its local round {} on", each.seat.worker.value(),
+                   each.seat.client.value(), each.task.next_round);
+    }
+  }
+
+  void stop_if_due(double now) {
+    if (stopping()) return;
+    // Where workers may join, an empty run waits for them for a while.
+    const double patience_s = hooks_.newcomers ? options_.worker_timeout_s : 0;
+    if (members_.alive() == 0 && now - lonely_since_s_ > patience_s) end_ = ServerEnd::no_workers;
+    if (end_ == ServerEnd::finished && options_.stop_uncovered && merger_.uncovered() && !merger_.finished())
+      end_ = ServerEnd::uncovered;
+    const bool lost = end_ != ServerEnd::finished;
+    if (!merger_.finished() && merger_.error() == nullptr && !lost && !hooks_.stop_requested()) return;
+    if (!merger_.finished() && !lost && merger_.error() == nullptr) end_ = ServerEnd::stopped;
+    stopping_since_s_ = now;
+    if (end_ == ServerEnd::finished) sink_.discard_everything();
+    publish(Notice::Phase::stopping);
+  }
+
+  struct Seated {
+    Roster::Seat seat;
+    bool starts = false;
+    ClientTask task;
+  };
+
+  ServerCore& core_;
+  std::vector<std::unique_ptr<ServerChannel>>& channels_;
+  const ServerLoopOptions& options_;
+  const ServerLoopHooks& hooks_;
+  Notice notice_;
+  Roster roster_;
+  std::mutex seated_mutex_;
+  std::vector<Seated> seated_;  // by the merge thread, taken by this one
+  MergeThread merger_;
+  Sink sink_;
+  Membership members_;
+  ServerEnd end_ = ServerEnd::finished;
+  std::int64_t drops_of_gone_ = 0;
+  double stopping_since_s_ = -1, lonely_since_s_ = 0;
+};
+
+}  // namespace
+
 ServerResult run_server(ServerCore& core, StagingPool& pool,
                         std::vector<std::unique_ptr<ServerChannel>>& channels, Evaluator& evaluator,
                         RoundLog& log, const ServerLoopOptions& options, const ServerLoopHooks& hooks) {
   ServerResult result;
-  const std::vector<ClientTask> tasks = core.tasks();
-  for (auto& channel : channels) {
-    std::vector<ClientTask> own;
-    std::copy_if(tasks.begin(), tasks.end(), std::back_inserter(own), [&](const ClientTask& task) {
-      return task.assignment.takes_part() &&
-             hooks.worker_of(ClientId(task.client)) == channel->worker().value();
-    });
-    channel->set_tasks(own);
-  }
-  core.set_workers(static_cast<int>(channels.size()));
-  const double start_s = monotonic_seconds();
-  // The core's clock counts on from where a resumed run stopped.
-  Notice notice = core.notice(Notice::Phase::running);
-  MergeThread merger(core, evaluator, log, options, start_s - options.time_offset_s);
-  Sink sink(core, pool, merger);
-  Membership members(channels, options, hooks);
-  const auto publish = [&](Notice::Phase phase) {
-    notice.phase = phase;
-    notice.round = merger.round();
-    for (std::size_t i = 0; i < channels.size(); ++i) {
-      if (members.is_alive(i)) channels[i]->set_notice(notice);
-    }
-  };
-  publish(Notice::Phase::running);
-
-  double looked_s = 0, stopping_since_s = -1;
-  int idle_turns = 0;
-  while (true) {
-    if (hooks.progress) hooks.progress();
-    int taken = 0;
-    for (std::size_t i = 0; i < channels.size(); ++i) {
-      channels[i]->heartbeat();
-      if (members.is_alive(i)) taken += channels[i]->poll(sink, 16);
-    }
-    if (stopping_since_s < 0 && notice.round != merger.round()) publish(Notice::Phase::running);
-    const double now = monotonic_seconds();
-    if (now - looked_s > 0.02) {
-      looked_s = now;
-      std::int64_t drops = 0;
-      for (const auto& channel : channels) drops += channel->dropped().total();
-      const std::vector<Membership::Change> changes = members.look();
-      for (const Membership::Change& change : changes) {
-        const WorkerRank worker = channels[change.channel]->worker();
-        tell(change, worker, members.alive());
-        if (stopping_since_s >= 0) continue;
-        std::vector<ClientId> clients;
-        for (const ClientTask& task : tasks) {
-          if (task.assignment.takes_part() && hooks.worker_of(ClientId(task.client)) == worker.value())
-            clients.emplace_back(task.client);
-        }
-        merger.run_on_core([&core, &merger, change, worker, clients] {
-          core.add_member(worker, to_string(change.state), merger.now());
-          for (const ClientId client : clients) {
-            core.set_active(client, change.is_here(), merger.now());
-            core.set_suspect(client, change.state == MemberState::suspect, merger.now());
-          }
-        });
-      }
-      merger.run_on_core([&core, drops, alive = members.alive()] {
-        core.set_workers(alive);
-        core.set_channel_drops(drops);
-      });
-      if (!changes.empty() && members.alive() == 0 && stopping_since_s < 0)
-        result.end = ServerEnd::no_workers;
-      if (options.stop_uncovered && merger.uncovered() && !merger.finished() && stopping_since_s < 0 &&
-          result.end == ServerEnd::finished)
-        result.end = ServerEnd::uncovered;
-    }
-    const bool lost = result.end == ServerEnd::no_workers || result.end == ServerEnd::uncovered;
-    const bool over = merger.finished() || merger.error() != nullptr || lost || hooks.stop_requested();
-    if (over && stopping_since_s < 0) {
-      if (!merger.finished() && !lost && merger.error() == nullptr) result.end = ServerEnd::stopped;
-      stopping_since_s = now;
-      if (result.end == ServerEnd::finished) sink.discard_everything();
-      publish(Notice::Phase::stopping);
-    }
-    if (stopping_since_s >= 0 && (members.alive() == 0 || now - stopping_since_s > options.farewell_s)) break;
-    // Busy channels are polled without pause; an idle server sleeps, a little longer each time.
-    idle_turns = taken > 0 ? 0 : std::min(idle_turns + 1, 40);
-    if (idle_turns > 4) std::this_thread::sleep_for(std::chrono::microseconds(25 * idle_turns));
-  }
-  merger.stop();
-  if (merger.error() != nullptr) std::rethrow_exception(merger.error());
-  result.all_workers_left = !members.lost_any() && members.alive() == 0;
-  core.set_workers(members.alive());
+  ServerLoop loop(core, pool, channels, evaluator, log, options, hooks);
+  result.end = loop.run();
+  result.all_workers_left = loop.all_workers_left();
   if (!options.final_checkpoint) return result;
-  Checkpoint last = core.snapshot(merger.now());
+  Checkpoint last = core.snapshot(loop.now());
   result.evaluation = evaluate_checkpoint(evaluator, last);
   core.add_evaluation(result.evaluation);
   log.evaluation(result.evaluation);

@@ -147,6 +147,11 @@ std::uint64_t ModelStore::version(SegmentId id) const {
       &entry_of(memory_, layout_.at(static_cast<std::size_t>(id.value())).entry_offset)->version);
 }
 
+std::uint64_t ModelStore::checksum(SegmentId id) const {
+  return load_acquire(
+      &entry_of(memory_, layout_.at(static_cast<std::size_t>(id.value())).entry_offset)->checksum);
+}
+
 Span<std::byte> ModelStore::memory() const {
   return {memory_, bytes_};
 }

@@ -272,7 +272,8 @@ void ServerChannel::set_notice(const Notice& notice) {
   ServerWords next;
   next.sequence = words.sequence + 1;
   next.notice = notice;
-  next.check = notice_check(next.sequence, notice);
+  next.notice.tasks = static_cast<std::uint16_t>(state_->tasks_sequence);
+  next.check = notice_check(next.sequence, next.notice);
   racing_copy(&words.sequence, &next.sequence,
               offsetof(ServerWords, spare) - offsetof(ServerWords, sequence));
   std::atomic_thread_fence(std::memory_order_release);

@@ -156,6 +156,9 @@ struct Checkpoint {
 /// quota): then nothing that was there before has changed.
 std::string write_checkpoint(const std::string& directory, const Checkpoint& checkpoint);
 
+/// Writes one file, whole or not at all; replaces what was there. Throws as write_checkpoint().
+void write_checkpoint_file(const std::string& path, const Checkpoint& checkpoint);
+
 /// Reads a file, or the newest whole checkpoint of a directory (`latest`; the one before it when that is
 /// damaged, with a warning). Throws Error(checkpoint) naming the file and the reason: missing, cut, not HDF5,
 /// not ours, another schema version, wrong shapes.

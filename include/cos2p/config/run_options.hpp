@@ -153,17 +153,26 @@ struct RunOptions {
   RingOptions ring;
   double suspect_after_s = 30, worker_timeout_s = 120;  ///< ServerLoopOptions
   bool stop_uncovered = false;
+  bool accept_joins = false;
+  int join_port = 0;   ///< 0 = a free one
+  int open_seats = 0;  ///< clients, the last ones, that wait for workers that join
+  bool event_log = false;
+  std::int64_t event_log_limit = std::int64_t{4} << 30;  ///< bytes; 0 = none
   bool quiet = false;
-  // plan, inspect, evaluate, doctor
+  // join
+  std::string server;       ///< HOST or HOST:PORT; empty = as the key says
+  int seats = 0;            ///< clients to execute; 0 = as many as an average worker
+  double retry_for_s = 60;  ///< how long a server that cannot be reached is tried again
+  // plan, inspect, evaluate, doctor, join, replay
   bool json = false;
   std::string calibrate;        ///< doctor: file for the measured profile; empty = none
   bool this_host_only = false;  ///< doctor: MPI is not tried
   bool links_only = false;      ///< doctor: what one that was started alone asks two ranks for
-  std::string file;             ///< the checkpoint
+  std::string file;             ///< the checkpoint, the key of a run or its directory
   int evaluation_batch = 250;
 };
 
-enum class Subcommand { train, plan, inspect, evaluate, simulate, compare, doctor };
+enum class Subcommand { train, plan, inspect, evaluate, simulate, compare, doctor, join, replay };
 
 struct CommandLine {
   Subcommand subcommand = Subcommand::train;

@@ -7,6 +7,7 @@
 
 #include "cos2p/checkpoint/checkpoint.hpp"
 #include "cos2p/server/aggregator.hpp"
+#include "cos2p/server/event_log.hpp"
 
 namespace cos2p {
 
@@ -51,11 +52,18 @@ class ServerCore {
   /// of that round: what it still pushes for it is dropped, and it takes part again from the next round that
   /// it starts.
   void set_suspect(ClientId client, bool suspect, double now_s);
+  /// Whether another worker may go on with this client now: in lockstep not before the round closes in which
+  /// it has reported.
+  bool may_start(ClientId client) const {
+    return !setup_.policy.lockstep() || !reported_[static_cast<std::size_t>(client.value())];
+  }
   /// A line for /history/members.
   void add_member(WorkerRank worker, const std::string& state, double now_s);
   void set_workers(int alive) { workers_ = alive; }
   void set_channel_drops(std::int64_t drops) { channel_drops_ = drops; }
-  void fold_largest() { aggregator_.fold_largest(); }
+  void fold_largest(double now_s);
+  /// Is told everything from now on; null = nobody.
+  void set_events(EventSink* events) { events_ = events; }
 
   bool finished() const { return state_round_ >= setup_.rounds; }
   int round() const { return state_round_; }
@@ -72,6 +80,7 @@ class ServerCore {
  private:
   void report(const Message& message, double now_s);
   void note(const std::vector<SegmentMerge>& merges);
+  void advance(double now_s);
   void close_round_if_due(double now_s);
   void start_clients();
   bool is_active(std::size_t client) const {
@@ -82,6 +91,8 @@ class ServerCore {
   std::vector<std::string> segments_without(Trainer is_trainer) const;
 
   const SegmentTable& table_;
+  const ModelStore& store_;
+  EventSink* events_ = nullptr;
   Setup setup_;
   MergeRule rule_;
   Aggregator aggregator_;

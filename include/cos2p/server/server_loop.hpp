@@ -10,6 +10,7 @@
 #include "cos2p/server/server_core.hpp"
 #include "cos2p/server/staging_pool.hpp"
 #include "cos2p/transport/channel.hpp"
+#include "cos2p/transport/join.hpp"
 
 namespace cos2p {
 
@@ -29,7 +30,10 @@ struct ServerLoopHooks {
   std::function<void()> progress;                ///< lets MPI move data
   std::function<bool()> stop_requested;          ///< Ctrl-C, SIGTERM
   std::function<bool(WorkerRank)> process_gone;  ///< known at once for workers of this host; may be empty
-  std::function<int(ClientId)> worker_of;        ///< rank of the worker that executes a client
+  std::function<int(ClientId)> worker_of;  ///< rank of the worker that executes a client; 0 = an open seat
+  /// Workers that have joined since the last call; empty where none may.
+  std::function<std::vector<JoinServer::Newcomer>()> newcomers;
+  std::function<void(WorkerRank)> dismiss;  ///< of those: it has gone, and its channel too
 };
 
 enum class ServerEnd { finished, stopped, no_workers, uncovered };

@@ -27,7 +27,8 @@ struct Notice {
   Phase phase = Phase::starting;
   std::int32_t round = 0;     ///< rounds closed so far
   std::int32_t rounds = 0;    ///< rounds of the run (for the learning rate's schedule)
-  std::int32_t lockstep = 0;  ///< 1: a client starts one local round per server round (policy sync)
+  std::int16_t lockstep = 0;  ///< 1: a client starts one local round per server round (policy sync)
+  std::uint16_t tasks = 0;    ///< counts changes of the worker's tasks; the channel fills it in
 };
 
 /// One client that the worker executes.

@@ -33,6 +33,9 @@ class ModelStore {
   /// For the writer's own process, between publishes.
   Span<const float> values(SegmentId id) const;
   std::uint64_t version(SegmentId id) const;
+  /// chained_hash() of the values, seeded with the version.
+  std::uint64_t checksum(SegmentId id) const;
+  int segments() const { return static_cast<int>(layout_.size()); }
 
   /// What readers see.
   Span<std::byte> memory() const;

@@ -1,0 +1,137 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <cstdio>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "cos2p/checkpoint/checkpoint.hpp"
+#include "cos2p/transport/message.hpp"
+#include "cos2p/transport/model_store.hpp"
+
+namespace cos2p {
+
+/// What a ServerCore tells of its work, in the order in which things happen: first what it is told, then what
+/// comes of it. Called by the thread that uses the core.
+class EventSink {
+ public:
+  virtual ~EventSink() = default;
+  // what the core is told
+  virtual void message(const Message& message, double now_s) = 0;
+  virtual void tick(double now_s) = 0;
+  virtual void active(ClientId client, bool active, double now_s) = 0;
+  virtual void suspect(ClientId client, bool suspect, double now_s) = 0;
+  virtual void folded(double now_s) = 0;
+  // what comes of it
+  /// A segment's new version; `checksum` covers values and version.
+  virtual void published(SegmentId segment, std::uint64_t version, std::uint64_t checksum) = 0;
+  virtual void round_closed(const RoundRow& row) = 0;
+  /// A checkpoint is made of what the core holds now.
+  virtual void snapshot(int round, std::uint64_t model_hash) = 0;
+};
+
+/// Of all segments' versions and checksums: equal where two models are the same to the bit.
+std::uint64_t model_hash(const Checkpoint& checkpoint);
+std::uint64_t model_hash(const ModelStore& store);
+
+/// The kinds of records; the numbers stand in files.
+enum class EventKind : std::uint32_t {
+  message = 1,
+  tick = 2,
+  active = 3,
+  suspect = 4,
+  folded = 5,
+  published = 6,
+  round_closed = 7,
+  snapshot = 8,
+};
+
+/// One record, as it stands in the file (little endian), followed by `body_bytes` bytes.
+struct EventRecord {
+  static constexpr std::uint32_t kMagic = 0x76653263;  ///< "c2ev"
+  std::uint32_t magic = kMagic;
+  EventKind kind = EventKind::tick;
+  double time_s = 0;
+  std::int64_t subject = 0;      ///< client, segment, round or worker
+  std::uint64_t value = 0;       ///< version, flag or N*
+  std::uint64_t hash = 0;        ///< of what was published, or of the model
+  std::uint64_t body_bytes = 0;  ///< message: its header, then its body
+  std::uint64_t body_hash = 0;
+  std::uint64_t check = 0;  ///< of everything above
+  std::uint64_t expected_check() const;
+};
+static_assert(sizeof(EventRecord) == 64);
+
+/// Writes all that a core is told and publishes to DIR/events: for each start of the server a part, which is
+/// what the core held then (part-NNNN.h5, a checkpoint) and the records (part-NNNN.log, which only grows).
+/// A part whose end is missing, because the server was killed, is good up to there.
+class EventLog : public EventSink {
+ public:
+  /// Begins the next part (the first one, in place of what was there, where the run is not `resuming`).
+  /// `limit`: bytes of all parts together after which nothing more is recorded; 0 = none. Throws
+  /// Error(environment) where the part cannot be begun; later the run goes on without, and says so.
+  EventLog(const std::string& directory, const Checkpoint& start, bool resuming, std::uint64_t limit);
+  ~EventLog() override;
+  EventLog(const EventLog&) = delete;
+  EventLog& operator=(const EventLog&) = delete;
+
+  void message(const Message& message, double now_s) override;
+  /// Kept back until something comes of it: most ticks do nothing.
+  void tick(double now_s) override;
+  void active(ClientId client, bool active, double now_s) override;
+  void suspect(ClientId client, bool suspect, double now_s) override;
+  void folded(double now_s) override;
+  void published(SegmentId segment, std::uint64_t version, std::uint64_t checksum) override;
+  void round_closed(const RoundRow& row) override;
+  void snapshot(int round, std::uint64_t model_hash) override;
+
+ private:
+  void told(EventRecord record);
+  void came_of_it(EventRecord record);
+  void write(EventRecord& record, const void* head, std::size_t head_bytes, const void* body,
+             std::size_t bytes);
+  void flush();
+  void give_up(const std::string& reason);
+
+  std::string path_;
+  std::FILE* file_ = nullptr;
+  std::uint64_t room_ = 0;  ///< bytes that may still be written
+  bool tick_waits_ = false;
+  double tick_s_ = 0;
+};
+
+/// Reads a part's records one after another.
+class EventReader {
+ public:
+  explicit EventReader(const std::string& path);  ///< throws Error(checkpoint) for what is no such file
+  ~EventReader();
+  EventReader(const EventReader&) = delete;
+  EventReader& operator=(const EventReader&) = delete;
+  /// False at the end, which may be in the middle of a record: then unread_bytes() says how much is left.
+  bool next(EventRecord& record, std::vector<std::byte>& body);
+  std::int64_t unread_bytes() const { return size_ - good_; }
+
+ private:
+  std::FILE* file_ = nullptr;
+  std::int64_t size_ = 0, good_ = 0;
+};
+
+/// Numbers of the parts in a run's directory, rising.
+std::vector<int> event_parts(const std::string& directory);
+std::string event_part_path(const std::string& directory, int part, const char* suffix);
+
+/// What a replay of one part found.
+struct ReplayResult {
+  std::int64_t messages = 0, merges = 0, rounds = 0, snapshots = 0;
+  std::int64_t unread_bytes = 0;  ///< after the last whole record
+  std::string difference;  ///< what came out otherwise than recorded, in words; empty where nothing did
+  Checkpoint end;          ///< what the core holds in the end
+};
+/// Tells a core that starts from the part's checkpoint what the recorded one was told, and compares what
+/// comes of it: every published segment, every round, every checkpoint.
+ReplayResult replay_part(const std::string& directory, int part);
+
+}  // namespace cos2p

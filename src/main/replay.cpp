@@ -1,0 +1,72 @@
+#include <fmt/format.h>
+
+#include <filesystem>
+#include <nlohmann/json.hpp>
+
+#include "commands.hpp"
+#include "cos2p/server/event_log.hpp"
+#include "cos2p/support/bytes.hpp"
+#include "cos2p/support/error.hpp"
+
+namespace cos2p {
+namespace {
+
+/// Whether the newest checkpoint holds the model that the replay ended with: "the same", "another", or ""
+/// where there is none of that round.
+std::string compared_with_latest(const std::string& directory, const Checkpoint& end) {
+  std::error_code error;
+  if (!std::filesystem::exists(directory + "/latest", error)) return "";
+  const Checkpoint latest = read_checkpoint(directory);
+  if (latest.state.round != end.state.round) return "";
+  return model_hash(latest) == model_hash(end) ? "the same" : "another";
+}
+
+}  // namespace
+
+int run_replay(const CommandLine& command) {
+  const std::string& directory = command.options.file;
+  const std::vector<int> parts = event_parts(directory);
+  if (parts.empty()) {
+    fail(ExitCode::checkpoint,
+         "{} holds no event log (no events/part-NNNN.log), give the output directory of a run with "
+         "--event-log",
+         directory);
+  }
+  auto json = nlohmann::ordered_json::array();
+  bool same = true;
+  for (const int part : parts) {
+    const ReplayResult result = replay_part(directory, part);
+    const std::string latest =
+        part == parts.back() && result.difference.empty() ? compared_with_latest(directory, result.end) : "";
+    same = same && result.difference.empty() && latest != "another";
+    json.push_back({{"part", part},
+                    {"messages", result.messages},
+                    {"merges", result.merges},
+                    {"rounds", result.rounds},
+                    {"checkpoints", result.snapshots},
+                    {"round", result.end.state.round},
+                    {"model", fmt::format("{:016x}", model_hash(result.end))},
+                    {"unread_bytes", result.unread_bytes},
+                    {"latest", latest},
+                    {"difference", result.difference}});
+    if (command.options.json) continue;
+    fmt::print("part {}: {} messages, {} merges, {} rounds, {} checkpoints: {}\n", part, result.messages,
+               result.merges, result.rounds, result.snapshots,
+               result.difference.empty() ? "the same bits" : "NOT the same");
+    if (!result.difference.empty()) fmt::print("  {}\n", result.difference);
+    if (result.unread_bytes > 0)
+      fmt::print("  {} after the last whole record were not read (the server ended while it wrote)\n",
+                 format_bytes(static_cast<double>(result.unread_bytes)));
+    if (part == parts.back())
+      fmt::print("model after round {}: {:016x}{}\n", result.end.state.round, model_hash(result.end),
+                 latest.empty() ? "" : fmt::format("; the newest checkpoint holds {}", latest));
+  }
+  if (command.options.json) fmt::print("{}\n", json.dump(2));
+  if (!same)
+    fail(ExitCode::checkpoint,
+         "the replay of {} came out otherwise than recorded (see above), keep the directory and report it",
+         directory);
+  return static_cast<int>(ExitCode::ok);
+}
+
+}  // namespace cos2p

@@ -1,0 +1,22 @@
+#pragma once
+
+#include <memory>
+
+#include "cos2p/client/worker_loop.hpp"
+#include "experiment.hpp"
+
+namespace cos2p {
+
+/// What a worker is, whichever channel it has: the trainer of its clients, and its loop.
+class WorkerPart {
+ public:
+  /// `local_rank`: place among the workers of this host, which chooses the GPU.
+  WorkerPart(const Experiment& experiment, int local_rank);
+  WorkerEnd run(WorkerChannel& channel);
+
+ private:
+  LocalTrainer trainer_;
+  WorkerLoopOptions options_;
+};
+
+}  // namespace cos2p

@@ -1,0 +1,181 @@
+#include <cstdlib>
+#include <cstring>
+#include <deque>
+#include <new>
+
+#include "cos2p/config/run_options.hpp"
+#include "cos2p/server/event_log.hpp"
+#include "cos2p/server/server_core.hpp"
+#include "cos2p/support/error.hpp"
+#include "cos2p/support/narrow.hpp"
+
+namespace cos2p {
+namespace {
+
+/// Keeps what comes of each event until the records after it have been compared with it.
+class Outcomes : public EventSink {
+ public:
+  void message(const Message&, double) override {}
+  void tick(double) override {}
+  void active(ClientId, bool, double) override {}
+  void suspect(ClientId, bool, double) override {}
+  void folded(double) override {}
+  void snapshot(int, std::uint64_t) override {}
+
+  void published(SegmentId segment, std::uint64_t version, std::uint64_t checksum) override {
+    EventRecord record;
+    record.kind = EventKind::published;
+    record.subject = segment.value();
+    record.value = version;
+    record.hash = checksum;
+    waiting.push_back(record);
+  }
+  void round_closed(const RoundRow& row) override {
+    EventRecord record;
+    record.kind = EventKind::round_closed;
+    record.time_s = row.time_s;
+    record.subject = row.round;
+    record.value = static_cast<std::uint64_t>(row.n_star);
+    waiting.push_back(record);
+  }
+
+  std::deque<EventRecord> waiting;
+};
+
+std::string described(const SegmentTable& table, const EventRecord& record) {
+  if (record.kind == EventKind::round_closed)
+    return fmt::format("the end of round {} at {:.3f} s, N* {}", record.subject, record.time_s, record.value);
+  const bool known = record.subject >= 0 && record.subject < table.size();
+  return fmt::format("{} version {} with checksum {:016x}",
+                     known ? table[SegmentId(static_cast<std::int32_t>(record.subject))].name : "a segment",
+                     record.value, record.hash);
+}
+
+bool same(const EventRecord& a, const EventRecord& b) {
+  return a.kind == b.kind && a.subject == b.subject && a.value == b.value && a.hash == b.hash &&
+         std::memcmp(&a.time_s, &b.time_s, sizeof a.time_s) == 0;
+}
+
+/// The recorded message; its memory is its own. Throws where the record cannot be one.
+Message recorded_message(const EventRecord& record, const std::vector<std::byte>& body) {
+  Message message;
+  message.worker = WorkerRank(narrow<std::int32_t>(record.subject));
+  if (body.size() < sizeof message.header) fail(ExitCode::checkpoint, "a recorded message has no header");
+  std::memcpy(static_cast<void*>(&message.header), body.data(), sizeof message.header);
+  const std::size_t bytes = body.size() - sizeof message.header;
+  if (message.header.body_bytes < 0 || narrow<std::size_t>(message.header.body_bytes) != bytes)
+    fail(ExitCode::checkpoint, "a recorded message has {} bytes instead of {}", bytes,
+         message.header.body_bytes);
+  const std::size_t capacity = (bytes / 4096 + 2) * 4096;
+  auto* memory = static_cast<std::byte*>(std::aligned_alloc(4096, capacity));
+  if (memory == nullptr) throw std::bad_alloc();
+  std::memcpy(memory, body.data() + sizeof message.header, bytes);
+  message.body = {memory, bytes, capacity, nullptr,
+                  [](void*, std::byte* released, std::size_t) { std::free(released); }};
+  return message;
+}
+
+/// One part being replayed.
+class Replay {
+ public:
+  Replay(const SegmentTable& table, ServerCore& core, Outcomes& outcomes)
+      : table_(table), core_(core), outcomes_(outcomes) {}
+
+  /// Takes one record; false where it came out otherwise.
+  bool take(const EventRecord& record, const std::vector<std::byte>& body, ReplayResult& result) {
+    const bool outcome = record.kind == EventKind::published || record.kind == EventKind::round_closed;
+    if (outcome) return compare(record, result);
+    if (record.kind == EventKind::snapshot) {
+      ++result.snapshots;
+      const std::uint64_t hash = model_hash(core_.snapshot(record.time_s));
+      if (hash == record.hash) return true;
+      result.difference =
+          fmt::format("the checkpoint of round {} had the hash {:016x}, and now it has {:016x}",
+                      record.subject, record.hash, hash);
+      return false;
+    }
+    if (!outcomes_.waiting.empty()) {
+      result.difference = fmt::format("now there is {} and nothing like it was recorded",
+                                      described(table_, outcomes_.waiting.front()));
+      return false;
+    }
+    tell(record, body, result);
+    return true;
+  }
+
+ private:
+  bool compare(const EventRecord& record, ReplayResult& result) {
+    ++(record.kind == EventKind::published ? result.merges : result.rounds);
+    if (outcomes_.waiting.empty()) {
+      result.difference =
+          fmt::format("recorded was {}, and now nothing comes of it", described(table_, record));
+      return false;
+    }
+    const EventRecord now = outcomes_.waiting.front();
+    outcomes_.waiting.pop_front();
+    if (same(now, record)) return true;
+    result.difference = fmt::format("recorded was {}, and now there is {}", described(table_, record),
+                                    described(table_, now));
+    return false;
+  }
+
+  void tell(const EventRecord& record, const std::vector<std::byte>& body, ReplayResult& result) {
+    const auto client = [&] {
+      if (record.subject < 0 || record.subject >= narrow<std::int64_t>(core_.tasks().size()))
+        fail(ExitCode::checkpoint, "a record names client {}, of {}", record.subject, core_.tasks().size());
+      return ClientId(static_cast<std::int32_t>(record.subject));
+    };
+    switch (record.kind) {
+      case EventKind::message:
+        ++result.messages;
+        core_.handle(recorded_message(record, body), record.time_s);
+        break;
+      case EventKind::tick:
+        core_.tick(record.time_s);
+        break;
+      case EventKind::active:
+        core_.set_active(client(), record.value != 0, record.time_s);
+        break;
+      case EventKind::suspect:
+        core_.set_suspect(client(), record.value != 0, record.time_s);
+        break;
+      case EventKind::folded:
+        core_.fold_largest(record.time_s);
+        break;
+      default:
+        fail(ExitCode::checkpoint, "a record is of kind {}", static_cast<std::uint32_t>(record.kind));
+    }
+  }
+
+  const SegmentTable& table_;
+  ServerCore& core_;
+  Outcomes& outcomes_;
+};
+
+}  // namespace
+
+ReplayResult replay_part(const std::string& directory, int part) {
+  const Checkpoint start = read_checkpoint(event_part_path(directory, part, ".h5"));
+  EventReader reader(event_part_path(directory, part, ".log"));
+  const RunOptions options = parse_options(Subcommand::train, to_toml(start.identity.options)).options;
+  const SegmentTable table(start.model);
+  ModelStore store(table);
+  ServerCore core(
+      table, store,
+      {options.policy, options.rounds, options.seed, 0, start.identity, start.input, start.clients});
+  core.restore(start);
+  Outcomes outcomes;
+  core.set_events(&outcomes);
+  ReplayResult result;
+  Replay replay(table, core, outcomes);
+  EventRecord record;
+  std::vector<std::byte> body;
+  // What the last event leads to and the file does not hold any more was cut off with the file's end.
+  while (reader.next(record, body) && replay.take(record, body, result)) continue;
+  result.unread_bytes = reader.unread_bytes();
+  core.set_events(nullptr);
+  result.end = core.snapshot(record.time_s);
+  return result;
+}
+
+}  // namespace cos2p

@@ -1,0 +1,130 @@
+#include <algorithm>
+#include <utility>
+
+#include "cos2p/support/error.hpp"
+#include "join_protocol.hpp"
+
+namespace cos2p {
+namespace {
+
+using nlohmann::json;
+
+constexpr double kConnectLimit_s = 3;
+
+/// The first of the server's addresses that answers.
+Socket reach(const JoinKey& key) {
+  std::string reasons;
+  for (const std::string& host : key.hosts) {
+    try {
+      return Socket::connect(host, key.port, kConnectLimit_s);
+    } catch (const Error& problem) {
+      reasons = problem.what();
+    }
+  }
+  throw Error(ExitCode::no_workers, reasons);
+}
+
+/// One of the two memories behind a connection. The server does in order what it is asked: an answer to a get
+/// says that all puts before it are done.
+class SocketMemory : public RemoteMemory {
+ public:
+  SocketMemory(std::shared_ptr<Socket> socket, std::uint32_t memory)
+      : socket_(std::move(socket)), memory_(memory) {}
+
+  Pace pace() const override { return {128U << 10, 1536U << 10}; }
+  void put(const void* source, std::size_t bytes, std::size_t offset) override {
+    const join::OperationHeader header{join::Operation::put, memory_, offset, bytes};
+    socket_->write(&header, sizeof header, source, bytes);
+    unflushed_ = true;
+  }
+  void get(void* target, std::size_t bytes, std::size_t offset) override {
+    const join::OperationHeader header{join::Operation::get, memory_, offset, bytes};
+    socket_->write(&header, sizeof header);
+    socket_->read(target, bytes);
+    unflushed_ = false;
+  }
+  void flush() override {
+    if (!unflushed_) return;
+    const join::OperationHeader header;
+    socket_->write(&header, sizeof header);
+    std::uint64_t answer = 0;
+    socket_->read(&answer, sizeof answer);
+    unflushed_ = false;
+  }
+  void flush_local() override {}  // the system holds a copy of what was put
+
+ private:
+  std::shared_ptr<Socket> socket_;
+  std::uint32_t memory_;
+  bool unflushed_ = false;
+};
+
+}  // namespace
+
+struct JoinClient::State {
+  std::shared_ptr<Socket> socket;
+  JoinWelcome welcome;
+  std::size_t ring_bytes = 0, store_bytes = 0;
+};
+
+JoinClient::JoinClient(const JoinKey& key, const std::string& program_version, const JoinRequest& request)
+    : state_(std::make_shared<State>()) {
+  State& s = *state_;
+  s.socket = std::make_shared<Socket>(reach(key));
+  Socket& socket = *s.socket;
+  socket.set_limit(join::kGreetingLimit_s);
+  const json hello = join::parse(socket.read_text(join::kSmallText));
+  const auto differs = [](const char* what, const std::string& theirs, const std::string& ours) {
+    if (theirs != ours)
+      fail(ExitCode::environment, "the run's server has {} {} and this is {}, use the same program on both",
+           what, theirs, ours);
+  };
+  differs("byte order", hello.value("byte_order", std::string("an unknown one")), join::byte_order());
+  differs("version", hello.value("cos2p", std::string("an unknown one")), program_version);
+  differs("join protocol", std::to_string(hello.value("protocol", 0)), std::to_string(join::kProtocol));
+  const std::string server_nonce = hello.value("nonce", std::string()), nonce = join::random_hex(32);
+  socket.write_text(json{{"cos2p", program_version},
+                         {"protocol", join::kProtocol},
+                         {"byte_order", join::byte_order()},
+                         {"nonce", nonce},
+                         {"host", request.host},
+                         {"clients", request.clients},
+                         {"proof", join::proof(key.secret, "newcomer", server_nonce, nonce)}}
+                        .dump());
+  const json welcome = join::parse(socket.read_text(join::kLargeText));
+  if (welcome.contains("error")) {
+    fail(ExitCode::environment, "the run's server refuses this newcomer ({})",
+         welcome.value("error", std::string("without a reason")));
+  }
+  if (!join::same_proof(welcome.value("proof", std::string()),
+                        join::proof(key.secret, "server", server_nonce, nonce)))
+    fail(ExitCode::environment, "who answers does not know the run's secret, copy {} anew", kJoinKeyName);
+  s.welcome.worker = welcome.value("worker", 0);
+  s.welcome.executors = welcome.value("executors", 0);
+  s.welcome.options = welcome.value("options", std::string());
+  s.welcome.vocabulary = welcome.value("vocabulary", std::string());
+  s.welcome.lower_case = welcome.value("lower_case", true);
+  s.ring_bytes = welcome.value("ring_bytes", std::size_t{0});
+  s.store_bytes = welcome.value("store_bytes", std::size_t{0});
+}
+
+JoinClient::~JoinClient() = default;
+
+const JoinWelcome& JoinClient::welcome() const {
+  return state_->welcome;
+}
+
+std::unique_ptr<WorkerChannel> JoinClient::make_channel(const SegmentTable& table, RingOptions options) {
+  State& s = *state_;
+  if (s.store_bytes != ModelStore::memory_bytes(table) ||
+      s.ring_bytes < ServerChannel::memory_bytes(options, 0)) {
+    fail(ExitCode::environment,
+         "this newcomer's model has {} bytes and the server's {}, give it the same data set (--data-dir)",
+         ModelStore::memory_bytes(table), s.store_bytes);
+  }
+  s.socket->set_limit(options.silence_s);
+  return std::make_unique<WorkerChannel>(table, options, std::make_unique<SocketMemory>(s.socket, 0),
+                                         std::make_unique<SocketMemory>(s.socket, 1), WorkerChannel::Idle());
+}
+
+}  // namespace cos2p
