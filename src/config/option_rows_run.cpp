@@ -65,6 +65,10 @@ void add_run(Table& t) {
   OptionSpec& timeout = t.real("worker-timeout", AT(worker_timeout_s), 0, false, kAny,
                                "seconds without a heartbeat after which a worker is put out");
   timeout.metavar = "SECONDS";
+  t.whole(
+      "bad-messages", AT(bad_messages), 0, kMany,
+      "a worker that sends more messages than this which cannot be used (damaged, forged, no numbers) is put "
+      "out; 0 = never");
   t.flag("stop-uncovered", AT(stop_uncovered),
          "end the run, with a checkpoint, when a segment has lost its last trainer, instead of going on "
          "without");
@@ -133,6 +137,8 @@ void add_run(Table& t) {
   t.real("retry-for", AT(retry_for_s), 0, true, kAny,
          "seconds for which a server that cannot be reached, or was lost, is tried again")
       .metavar = "SECONDS";
+  t.group("Run", kReplay);
+  t.whole("part", AT(part), 0, kMany, "which start of the server is replayed; 0 = all");
   t.group("Input", kInspect | kEvaluate | kJoin | kReplay);
   t.text("file", AT(file), "FILE",
          "a checkpoint, or the output directory of a run (its newest one); join: the run's join.json or the "

@@ -45,9 +45,11 @@ void add_width(Table& t) {
       },
       "a mask makes no tensor smaller, so that it is of the full model only");
   t.group("Units of a client", kTrain);
+  OptionSpec& steps =
+      t.whole("mask-steps", AT(width.mask_steps), 1, kMany, "batches in which a client rates its units");
+  only(steps, "submodel", unequal, same);
   only(
-      t.whole("mask-steps", AT(width.mask_steps), 1, kMany, "batches in which a client rates its units"),
-      "width-rule", [](const RunOptions& o) { return needs_data(o.width.rule); },
+      steps, "width-rule", [](const RunOptions& o) { return needs_data(o.width.rule); },
       "this rule does not look at the client's data");
 }
 

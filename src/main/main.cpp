@@ -16,12 +16,11 @@
 namespace cos2p {
 namespace {
 
-/// Without mpirun only a run inside this process can be meant; what is resumed may say so itself.
-bool in_process(const CommandLine& command) {
+/// With what is resumed, which may say itself that all runs inside this process, or that workers may join.
+RunOptions continued(const CommandLine& command) {
   const RunOptions& options = command.options;
-  return (options.resume.empty() ? options
-                                 : continue_options(command, read_checkpoint(options.resume)).options)
-             .transport == TransportKind::in_process;
+  if (command.subcommand != Subcommand::train || options.resume.empty()) return options;
+  return continue_options(command, read_checkpoint(options.resume)).options;
 }
 
 int run(int& argc, char**& argv, const LaunchInfo& launch) {
@@ -35,9 +34,10 @@ int run(int& argc, char**& argv, const LaunchInfo& launch) {
   if (command.subcommand == Subcommand::replay) return run_replay(command);
   keep_freed_memory();
   const bool comparing = command.subcommand == Subcommand::compare;
-  const bool simulated =
-      comparing || command.subcommand == Subcommand::simulate ||
-      (command.subcommand == Subcommand::train && launch.ranks == 1 && in_process(command));
+  const RunOptions whole = launch.ranks == 1 ? continued(command) : options;
+  const bool simulated = comparing || command.subcommand == Subcommand::simulate ||
+                         (command.subcommand == Subcommand::train && launch.ranks == 1 &&
+                          whole.transport == TransportKind::in_process);
   // A simulated run computes whole local rounds side by side, each by one thread, so that no bit depends on
   // the number of threads.
   choose_blas_and_threads(argv, simulated ? 1 : options.threads, launch.local_ranks);
@@ -52,7 +52,7 @@ int run(int& argc, char**& argv, const LaunchInfo& launch) {
          "train between processes with cos2p train",
          to_string(command.subcommand), launch.ranks);
   }
-  if (launch.ranks == 1 && !options.accept_joins) {
+  if (launch.ranks == 1 && !whole.accept_joins) {
     fail(ExitCode::usage,
          "1 rank: a server needs at least one worker, start at least 2 ranks (mpi_launch/local.sh -n 4 -- "
          "train ...), let workers join (--accept-joins) or use --transport in-process");

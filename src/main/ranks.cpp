@@ -158,6 +158,7 @@ int serve(MpiRuntime& mpi, const CommandLine& command, const Experiment& e,
   loop.checkpoint_every = options.checkpoint_every;
   loop.suspect_after_s = options.suspect_after_s;
   loop.worker_timeout_s = options.worker_timeout_s;
+  loop.bad_messages = options.bad_messages;
   loop.stop_uncovered = options.stop_uncovered;
   loop.time_offset_s = resumed ? resumed->state.time_s : 0;
   ServerLoopHooks hooks;

@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
@@ -25,19 +26,27 @@ std::string compared_with_latest(const std::string& directory, const Checkpoint&
 
 int run_replay(const CommandLine& command) {
   const std::string& directory = command.options.file;
-  const std::vector<int> parts = event_parts(directory);
+  const int wanted = command.options.part;
+  std::vector<int> parts = event_parts(directory);
+  const int newest = parts.empty() ? 0 : parts.back();
   if (parts.empty()) {
     fail(ExitCode::checkpoint,
          "{} holds no event log (no events/part-NNNN.log), give the output directory of a run with "
          "--event-log",
          directory);
   }
+  if (wanted > 0) {
+    if (std::find(parts.begin(), parts.end(), wanted) == parts.end())
+      fail(ExitCode::usage, "--part cannot be {} ({} holds parts {} to {}), see cos2p replay --help", wanted,
+           directory, parts.front(), parts.back());
+    parts = {wanted};
+  }
   auto json = nlohmann::ordered_json::array();
   bool same = true;
   for (const int part : parts) {
     const ReplayResult result = replay_part(directory, part);
     const std::string latest =
-        part == parts.back() && result.difference.empty() ? compared_with_latest(directory, result.end) : "";
+        part == newest && result.difference.empty() ? compared_with_latest(directory, result.end) : "";
     same = same && result.difference.empty() && latest != "another";
     json.push_back({{"part", part},
                     {"messages", result.messages},

@@ -64,6 +64,11 @@ Membership::Change Membership::judge(std::size_t i, double now_s) {
   if (channel.closed_by_worker()) return {i, MemberState::left, "said farewell"};
   if (hooks_.process_gone && hooks_.process_gone(channel.worker()))
     return {i, MemberState::gone, member.joined ? "its connection ended" : "its process ended"};
+  if (options_.bad_messages > 0 && member.bad_messages > options_.bad_messages) {
+    return {i, MemberState::gone,
+            fmt::format("put out: {} messages that could not be used, --bad-messages allows {}",
+                        member.bad_messages, options_.bad_messages)};
+  }
   if (member.seen_s == now_s) {
     return {
         i, MemberState::active,

@@ -34,6 +34,9 @@ class Membership {
   void add();
   void remove(std::size_t channel);
 
+  /// Messages of it that could not be used, so far: a peer over the limit is put out.
+  void set_bad_messages(std::size_t channel, std::int64_t count) { members_[channel].bad_messages = count; }
+
   int alive() const;  ///< joining, active or suspect: those whose messages are taken
   bool is_alive(std::size_t channel) const;
   bool lost_any() const { return lost_; }  ///< of those that were here from the start
@@ -44,6 +47,7 @@ class Membership {
     std::uint64_t heartbeat = 0;
     double seen_s = 0;
     bool joined = false;
+    std::int64_t bad_messages = 0;
   };
   Change judge(std::size_t channel, double now_s);
 

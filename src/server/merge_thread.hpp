@@ -7,6 +7,7 @@
 #include <chrono>
 #include <condition_variable>
 #include <deque>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <thread>
@@ -127,8 +128,15 @@ class MergeThread {
 
   void deliver(Message message) {
     enqueue([this, shared = std::make_shared<Message>(std::move(message))] {
+      worker_ = shared->worker.value();
       core_.handle(std::move(*shared), now());
     });
+  }
+  /// Updates of a worker that were whole and could not be merged: no numbers, wrong units, seen before.
+  std::int64_t bad_updates(WorkerRank worker) const {
+    const std::lock_guard<std::mutex> lock(bad_mutex_);
+    const auto found = bad_updates_.find(worker.value());
+    return found == bad_updates_.end() ? 0 : found->second;
   }
   void run_on_core(std::function<void()> task) { enqueue(std::move(task)); }
   void memory_pressure() {
@@ -205,6 +213,10 @@ class MergeThread {
   }
 
   void dropped(const MessageHeader& header, UpdateVerdict verdict, const std::string& reason) {
+    if (verdict != UpdateVerdict::stale) {  // to be slow is no fault
+      const std::lock_guard<std::mutex> lock(bad_mutex_);
+      ++bad_updates_[worker_];
+    }
     constexpr int kLines = 20;  // a broken client must not fill the log
     if (++drop_lines_ > kLines) return;
     spdlog::warn("update of client {} (local round {}) dropped: {} ({}){}", header.client,
@@ -246,6 +258,9 @@ class MergeThread {
   std::size_t logged_clients_;
   int last_evaluated_ = 0, last_written_ = 0;
   int drop_lines_ = 0;
+  int worker_ = 0;  ///< whose message is being handled
+  mutable std::mutex bad_mutex_;
+  std::map<int, std::int64_t> bad_updates_;  ///< by worker
   mutable std::mutex mutex_;
   std::condition_variable wake_;
   std::deque<std::function<void()>> queue_;

@@ -17,6 +17,10 @@ class Roster {
 
   std::vector<ClientId> clients_of(WorkerRank worker) const;
   std::vector<ClientTask> tasks_of(WorkerRank worker) const;
+  bool executes(WorkerRank worker, std::int32_t client) const {
+    return client >= 0 && static_cast<std::size_t>(client) < worker_.size() &&
+           worker_[static_cast<std::size_t>(client)] == worker.value();
+  }
   std::vector<ClientId> free_clients() const;
   void set_task(const ClientTask& task);
 

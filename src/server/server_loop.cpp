@@ -20,15 +20,22 @@ namespace {
 /// Gives memory to arriving messages and passes them to the merge thread.
 class Sink : public MessageSink {
  public:
-  Sink(ServerCore& core, StagingPool& pool, MergeThread& merger)
-      : core_(core), pool_(pool), merger_(merger) {}
+  Sink(ServerCore& core, StagingPool& pool, MergeThread& merger, const Roster& roster)
+      : core_(core), pool_(pool), merger_(merger), roster_(roster) {}
   void discard_everything() { discard_ = true; }
 
   Verdict begin(WorkerRank worker, const MessageHeader& header, Buffer& body) override {
     std::string reason;
     if (discard_) return Verdict::reject;
-    if (core_.check_shape(header, reason) != UpdateVerdict::accepted) {
-      spdlog::warn("worker {} sent a message that is not taken ({})", worker.value(), reason);
+    bool taken = core_.check_shape(header, reason) == UpdateVerdict::accepted;
+    if (taken && !roster_.executes(worker, header.client)) {
+      taken = false;
+      reason = fmt::format("client {} is not one of its own", header.client);
+    }
+    if (!taken) {
+      if (++refusals_[worker.value()] <= kLines)
+        spdlog::warn("worker {} sent a message that is not taken ({}){}", worker.value(), reason,
+                     refusals_[worker.value()] == kLines ? "; further ones are only counted" : "");
       return Verdict::reject;
     }
     std::optional<Buffer> buffer = pool_.acquire(static_cast<std::size_t>(header.body_bytes));
@@ -60,7 +67,10 @@ class Sink : public MessageSink {
   ServerCore& core_;
   StagingPool& pool_;
   MergeThread& merger_;
-  std::map<int, bool> in_range_;  ///< by worker: all values of its open message so far
+  const Roster& roster_;
+  static constexpr int kLines = 5;  ///< of each worker: a broken one must not fill the log
+  std::map<int, int> refusals_;     ///< by worker
+  std::map<int, bool> in_range_;    ///< by worker: all values of its open message so far
   bool discard_ = false;
 };
 
@@ -122,7 +132,7 @@ class ServerLoop {
         roster_(core.tasks(), hooks.worker_of),
         // The core's clock counts on from where a resumed run stopped.
         merger_(core, evaluator, log, options, monotonic_seconds() - options.time_offset_s),
-        sink_(core, pool, merger_),
+        sink_(core, pool, merger_, roster_),
         members_(channels, options, hooks) {}
 
   ServerEnd run() {
@@ -177,6 +187,11 @@ class ServerLoop {
   /// Who has come, who lives, and who has nobody.
   void look(double now) {
     take_newcomers();
+    for (std::size_t i = 0; i < channels_.size(); ++i) {
+      const WorkerRank worker = channels_[i]->worker();
+      members_.set_bad_messages(i, channels_[i]->dropped().total() + merger_.bad_updates(worker) -
+                                       repeats_allowed_[worker.value()]);
+    }
     const std::vector<Membership::Change> changes = members_.look();
     for (const Membership::Change& change : changes) take_change(change);
     for (auto change = changes.rbegin(); change != changes.rend(); ++change) {
@@ -266,6 +281,8 @@ class ServerLoop {
         continue;
       }
       roster_.set_task(each.task);
+      // It begins with the round in which the worker before it ended, perhaps after it had sent a part of it.
+      repeats_allowed_[each.seat.worker.value()] += core_.segments();
       (*channel)->set_tasks(roster_.tasks_of(each.seat.worker));
       (*channel)->set_notice(notice_);
       spdlog::info("worker {} executes client {} from its local round {} on", each.seat.worker.value(),
@@ -306,6 +323,7 @@ class ServerLoop {
   Sink sink_;
   Membership members_;
   ServerEnd end_ = ServerEnd::finished;
+  std::map<int, std::int64_t> repeats_allowed_;  ///< by worker
   std::int64_t drops_of_gone_ = 0;
   double stopping_since_s_ = -1, lonely_since_s_ = 0;
 };

@@ -39,8 +39,8 @@ BOOST_FIXTURE_TEST_SUITE(messages, NoCos2pVariables)
 
 BOOST_AUTO_TEST_CASE(subcommands_and_unknown_options) {
   check({{{},
-          {"a subcommand is missing", "train, simulate, compare, plan, inspect, evaluate or doctor",
-           "cos2p --help"}},
+          {"a subcommand is missing",
+           "train, simulate, compare, plan, inspect, evaluate, doctor, join or replay", "cos2p --help"}},
          {{"trian"}, {"'trian' is not a subcommand", "did you mean 'train'?"}},
          {{"train", "--round", "3"},
           {"--round is not an option of train", "did you mean '--rounds'?", "cos2p train --help"}},

@@ -152,6 +152,7 @@ struct RunOptions {
   TransportKind transport = TransportKind::rma;
   RingOptions ring;
   double suspect_after_s = 30, worker_timeout_s = 120;  ///< ServerLoopOptions
+  int bad_messages = 100;                               ///< ServerLoopOptions
   bool stop_uncovered = false;
   bool accept_joins = false;
   int join_port = 0;   ///< 0 = a free one
@@ -163,6 +164,7 @@ struct RunOptions {
   std::string server;       ///< HOST or HOST:PORT; empty = as the key says
   int seats = 0;            ///< clients to execute; 0 = as many as an average worker
   double retry_for_s = 60;  ///< how long a server that cannot be reached is tried again
+  int part = 0;             ///< replay: number of the event log's part; 0 = all
   // plan, inspect, evaluate, doctor, join, replay
   bool json = false;
   std::string calibrate;        ///< doctor: file for the measured profile; empty = none

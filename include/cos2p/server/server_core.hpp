@@ -67,6 +67,7 @@ class ServerCore {
 
   bool finished() const { return state_round_ >= setup_.rounds; }
   int round() const { return state_round_; }
+  int segments() const { return table_.size(); }
   Notice notice(Notice::Phase phase) const;
   std::vector<ClientTask> tasks() const;  ///< of all clients
   std::int64_t updates_dropped() const { return dropped_; }

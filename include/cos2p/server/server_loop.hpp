@@ -20,6 +20,7 @@ struct ServerLoopOptions {
   bool final_checkpoint = true;                  ///< evaluate and write a checkpoint at the end
   double suspect_after_s = 30;    ///< nobody waits for a worker whose heartbeat stands still for so long
   double worker_timeout_s = 120;  ///< and it counts as gone for good after so long
+  int bad_messages = 0;           ///< a worker that sent more than so many is put out; 0 = never
   bool stop_uncovered = false;    ///< ends the run where a segment has lost its last trainer
   double farewell_s = 20;         ///< how long the end of a run waits for workers to leave
   double time_offset_s = 0;       ///< seconds of the run before a resume

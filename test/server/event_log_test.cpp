@@ -1,0 +1,127 @@
+#include "cos2p/server/event_log.hpp"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <boost/test/unit_test.hpp>
+#include <filesystem>
+#include <fstream>
+
+#include "cos2p/config/run_options.hpp"
+#include "cos2p/support/error.hpp"
+#include "server/updates.hpp"
+
+using namespace cos2p;
+using namespace cos2p::test;
+
+namespace {
+
+/// A recorded run of two clients in a directory of its own.
+struct Recorded {
+  std::filesystem::path directory =
+      std::filesystem::temp_directory_path() / ("cos2p-events-" + std::to_string(::getpid()));
+  SegmentTable table = tiny_table();
+  ModelStore store{table};
+  ServerCore core{table, store, setup()};
+
+  Recorded() {
+    std::filesystem::remove_all(directory);
+    std::filesystem::create_directories(directory);
+  }
+  ~Recorded() { std::filesystem::remove_all(directory); }
+
+  ServerCore::Setup setup() {
+    ServerCore::Setup setup;
+    CommandLine command = parse_options(
+        Subcommand::train, "policy = \"semi-async\"\nmin-updates = 2\ndeadline = 5\nrounds = 1000\n");
+    setup.policy = command.options.policy;
+    setup.rounds = 1000;
+    setup.identity.options = command.in_effect;
+    setup.identity.run_id = "0123456789abcdef";
+    setup.identity.created = "2026-01-01T00:00:00Z";
+    for (int c = 0; c < 2; ++c) {
+      ClientRecord record;
+      record.samples = 100 + 50 * c;
+      record.class_counts.assign(10, 10);
+      record.budget = "1";
+      record.assignment = full_assignment(table.options());
+      setup.clients.push_back(record);
+    }
+    return setup;
+  }
+  void local_round(int client, int index, float value, double now_s) {
+    for (const Segment& segment : table)
+      core.handle(constant_update(segment, client, index, store.version(segment.id), value), now_s);
+    core.handle(round_report(client, index, 100, 1.0), now_s);
+  }
+  void run(int rounds, std::uint64_t limit = 0) {
+    for (const Segment& segment : table)
+      store.restore(segment.id, std::vector<float>(static_cast<std::size_t>(segment.numel), 0.5F), 0);
+    EventLog log(directory.string(), core.snapshot(0), false, limit);
+    core.set_events(&log);
+    for (int r = 0; r < rounds; ++r) {
+      local_round(0, r, 0.25F * static_cast<float>(r), 10.0 * r);
+      if (r % 3 == 1) core.set_active(ClientId(1), false, 10.0 * r + 1);
+      if (r % 3 == 2) core.set_active(ClientId(1), true, 10.0 * r + 1);
+      if (r % 2 == 0) local_round(1, r / 2, -1.0F, 10.0 * r + 2);
+      core.tick(10.0 * r + 9);  // the deadline of what waits
+      if (r % 4 == 0) core.fold_largest(10.0 * r + 9.5);
+      core.handle(constant_update(table[table.embedding()], 1, -7, 0, 1), 10.0 * r + 9.6);  // dropped
+      core.snapshot(10.0 * r + 9.7);
+    }
+    core.set_events(nullptr);
+  }
+  std::string log_path() const { return event_part_path(directory.string(), 1, ".log"); }
+  ReplayResult replay() const { return replay_part(directory.string(), 1); }
+};
+
+}  // namespace
+
+BOOST_AUTO_TEST_SUITE(event_log)
+
+BOOST_FIXTURE_TEST_CASE(a_replay_comes_to_the_same_bits, Recorded) {
+  run(20);
+  const ReplayResult result = replay();
+  BOOST_TEST(result.difference == "");
+  BOOST_TEST(result.unread_bytes == 0);
+  BOOST_TEST(result.snapshots == 20);
+  BOOST_TEST(result.merges > 20 * table.size() / 2);
+  BOOST_TEST(model_hash(result.end) == model_hash(store));
+  BOOST_TEST(result.end.state.round == core.round());
+}
+
+BOOST_FIXTURE_TEST_CASE(a_log_that_was_cut_is_good_up_to_there, Recorded) {
+  run(6);
+  for (auto keep = std::filesystem::file_size(log_path()); keep > 8;
+       keep -= std::min(keep - 8, keep / 7 + 1)) {
+    std::filesystem::resize_file(log_path(), keep);
+    const ReplayResult result = replay();
+    BOOST_TEST(result.difference == "");
+    BOOST_TEST(result.end.state.round <= core.round());
+    BOOST_TEST(result.unread_bytes < static_cast<std::int64_t>(keep));
+  }
+}
+
+BOOST_FIXTURE_TEST_CASE(another_start_is_found_out, Recorded) {
+  run(4);
+  const std::string start = event_part_path(directory.string(), 1, ".h5");
+  Checkpoint other = read_checkpoint(start);
+  other.clients[0].samples += 1;  // its weight
+  write_checkpoint_file(start, other);
+  const ReplayResult result = replay();
+  BOOST_TEST(result.difference.find("recorded was") != std::string::npos);
+}
+
+BOOST_FIXTURE_TEST_CASE(a_log_at_its_limit_ends, Recorded) {
+  run(20, 200000);
+  BOOST_TEST(std::filesystem::file_size(log_path()) <= 200000U);
+  BOOST_TEST(replay().difference == "");
+}
+
+BOOST_FIXTURE_TEST_CASE(what_is_no_log_is_refused, Recorded) {
+  run(1);
+  std::ofstream(log_path()) << "something else";
+  BOOST_CHECK_THROW(replay(), Error);
+}
+
+BOOST_AUTO_TEST_SUITE_END()
