@@ -50,6 +50,15 @@ std::string to_string(UpdateVerdict verdict) {
   return "unknown";
 }
 
+bool part_in_range(const MessageHeader& header, std::int64_t offset, Span<const std::byte> part) {
+  if (header.kind != MessageKind::segment_update) return true;
+  const std::int64_t bitmap =
+      std::min<std::int64_t>(std::max<std::int64_t>(values_offset(header.bitmap_bytes) - offset, 0),
+                             static_cast<std::int64_t>(part.size()));
+  const auto* values = reinterpret_cast<const float*>(part.data() + bitmap);
+  return values_in_range({values, (part.size() - static_cast<std::size_t>(bitmap)) / sizeof(float)});
+}
+
 const float* Aggregator::Pending::values() const {
   return reinterpret_cast<const float*>(body.data() + values_offset(header.bitmap_bytes));
 }
