@@ -32,9 +32,9 @@ Bytes records(Input& input, std::size_t label_bytes) {
 int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   keep_quiet();
   static const Directory directory;
-  static const MaybeCompressed first(directory, "data_batch_1.bin"), second(directory, "data_batch_2.bin"),
+  static MaybeCompressed first(directory, "data_batch_1.bin"), second(directory, "data_batch_2.bin"),
       test(directory, "test_batch.bin");
-  static const MaybeCompressed train_100(directory, "train.bin"), test_100(directory, "test.bin");
+  static MaybeCompressed train_100(directory, "train.bin"), test_100(directory, "test.bin");
 
   Input input(data, size);
   const std::uint8_t forms = input.byte();

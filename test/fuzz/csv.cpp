@@ -9,7 +9,7 @@ using namespace cos2p::fuzz;
 int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   keep_quiet();
   static const Directory directory;
-  static const MaybeCompressed train(directory, "train.csv"), test(directory, "test.csv"),
+  static MaybeCompressed train(directory, "train.csv"), test(directory, "test.csv"),
       classes(directory, "classes.txt");
 
   Input input(data, size);

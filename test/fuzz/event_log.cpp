@@ -41,10 +41,12 @@ void append_record(Bytes& file, Input& input) {
   if (record.kind == EventKind::message) {
     const SegmentId id(static_cast<std::int32_t>(input.choice(static_cast<std::size_t>(table.size()))));
     const int client = static_cast<int>(input.choice(4)), round = static_cast<int>(input.choice(8));
-    WholeMessage message = input.choice(4) == 0
-                               ? small_report(client, round)
-                               : small_update(table[id], client, round, 1 + input.choice(8),
-                                              static_cast<int>(input.choice(10)), input.number<float>());
+    const bool report = input.choice(4) == 0;
+    const std::uint64_t base = 1 + input.choice(8);
+    const auto units = static_cast<int>(input.choice(10));
+    const auto value = input.number<float>();
+    WholeMessage message =
+        report ? small_report(client, round) : small_update(table[id], client, round, base, units, value);
     if ((fixes & 8U) != 0) message.header.client_round = input.number<std::int32_t>();
     append(body, &message.header, sizeof message.header);
     append(body, message.body.data(), message.body.size());

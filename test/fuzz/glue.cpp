@@ -8,7 +8,7 @@ using namespace cos2p::fuzz;
 int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   keep_quiet();
   static const Directory directory;
-  static const MaybeCompressed train(directory, "train.tsv"), test(directory, "dev.tsv");
+  static MaybeCompressed train(directory, "train.tsv"), test(directory, "dev.tsv");
 
   Input input(data, size);
   const std::uint8_t forms = input.byte();

@@ -10,10 +10,10 @@ using namespace cos2p::fuzz;
 int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   keep_quiet();
   static const Directory directory;
-  static const MaybeCompressed images(directory, "train-images-idx3-ubyte");
-  static const MaybeCompressed labels(directory, "train-labels-idx1-ubyte");
-  static const MaybeCompressed test_images(directory, "t10k-images-idx3-ubyte");
-  static const MaybeCompressed test_labels(directory, "t10k-labels-idx1-ubyte");
+  static MaybeCompressed images(directory, "train-images-idx3-ubyte");
+  static MaybeCompressed labels(directory, "train-labels-idx1-ubyte");
+  static MaybeCompressed test_images(directory, "t10k-images-idx3-ubyte");
+  static MaybeCompressed test_labels(directory, "t10k-labels-idx1-ubyte");
   static const Bytes good_images{0, 0, 8, 3, 0, 0, 0, 2, 0, 0, 0, 2, 0, 0, 0, 2, 1, 2, 3, 4, 5, 6, 7, 8};
   static const Bytes good_labels{0, 0, 8, 1, 0, 0, 0, 2, 9, 0};
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Writes the seeds of the fuzz targets that are made by a program: test/fuzz/seeds/TARGET/made-NAME.
+"""Writes the seeds of the fuzz targets: test/fuzz/seeds/TARGET/made-NAME, and fault-NAME for what was repaired.
 
-Inputs that were found by fuzzing and stand for a fault that was repaired have other names and are not touched.
+Inputs that the fuzzer found itself have the name found-NAME and are not touched.
 """
 import gzip
 import pathlib
@@ -100,10 +100,10 @@ width-rule = "straight-through"
 """
 
 
-def seed(target, name, data):
+def seed(target, name, data, kind="made"):
     directory = SEEDS / target
     directory.mkdir(parents=True, exist_ok=True)
-    (directory / f"made-{name}").write_bytes(data if isinstance(data, bytes) else data.encode())
+    (directory / f"{kind}-{name}").write_bytes(data if isinstance(data, bytes) else data.encode())
 
 
 def part(data):
@@ -244,5 +244,42 @@ def server():
     seed("event_log", "file", bytes([0]) + struct.pack("<Q", 0x31676F6C76653263) + bytes(64))
 
 
-for make in (idx, cifar, texts, settings, hdf5, server):
+def faults():
+    """Inputs that stand for faults that were repaired; see docs/fuzzing.md."""
+    def attribute(path, index, number, kind=0):
+        return struct.pack("<HBB", path, 6, index) + bytes([kind]) + number + b"\0"
+
+    checkpoint = lambda name, policy, changes: seed("checkpoint", name, bytes([0, policy]) + changes, "fault")
+    reported = struct.pack("<HBBHB", 36, 4, 0, 6 * 116 + 4, 3) + bytes([0, 0, 0, 0x7F]) + b"\1"
+    checkpoint("client-of-a-row", 1, reported)
+    checkpoint("rounds-below-0", 0, attribute(23, 9, b"\xff"))
+    checkpoint("most-rounds", 0, attribute(23, 9, struct.pack("<q", 2**31 - 1), 1))
+    checkpoint("frozen-blocks", 0, attribute(23, 1, b"\5"))
+    checkpoint("rolling", 0, attribute(23, 8, b"\xff"))
+    checkpoint("round-of-an-update", 0, attribute(137, 2, struct.pack("<q", -(2**31)), 1))
+    checkpoint("no-times-of-updates", 0, struct.pack("<HBBBBB", 134, 2, 5, 1, 0, 0))
+
+    def update(client, round_, segment, units, value, changes=b"\0", piece=0):
+        return bytes([2, 1, client, round_, segment, units]) + value + changes + bytes([0, piece, 255])
+
+    not_a_number = struct.pack("<I", 0x7FC00000)
+    seed("ring", "values-beside-pieces", bytes([0, 2]) + update(0, 0, 0, 0, not_a_number, piece=196), "fault")
+    seed("ring", "values-across-pieces", bytes([0, 2]) + update(0, 0, 0, 0, not_a_number, piece=194), "fault")
+    last_round = bytes([4, 8, 0xFF, 9, 0xFF, 10, 0xFF, 11, 0x7F])
+    seed("ring", "last-round-reported", bytes([0, 0]) + bytes([2, 0, 2, 0, 0]) + last_round + bytes([0, 0, 255])
+         + update(2, 1, 4, 0, struct.pack("<f", 1)), "fault")
+    seed("ring", "last-round-updated", bytes([0, 2]) + update(0, 0, 0, 0, struct.pack("<f", 1), last_round), "fault")
+    seed("vocabulary", "two-carriage-returns", bytes([0, 9]) + b"[PAD]\n[UNK]\n[CLS]\n[SEP]\na\r\r\n\xffa", "fault")
+    seed("toml", "surrogate", 'output = "\\ud800"\n', "fault")
+    seed("toml", "zero", 'output = "a\\u0000b"\n', "fault")
+    board = '{"name": "board", "flops": %s, "memory_bytes": %s, "bandwidth_bytes_per_s": 5e10, "link_bytes_per_s": 1e8}'
+    seed("device_profile", "memory", b"\0" + (board % ("1e12", "6e80")).encode(), "fault")
+    seed("device_profile", "negative-memory", b"\0" + (board % ("1e12", "-6")).encode(), "fault")
+    seed("device_profile", "infinite", b"\1board:flops=inf;memory=8589934592;bandwidth=5e+10;link=1.1e+08", "fault")
+    seed("device_profile", "behind-the-end", b"\1board:flops=1e12;memory=8589934592;bandwidth=5e+10;link=1.1e+08GB", "fault")
+    record = struct.pack("<BB", 4, 0) + b"\0" + struct.pack("<q", 1 << 40)
+    seed("event_log", "worker", bytes([1]) + record + bytes([0, 1, 0, 0, 1, 0]) + struct.pack("<f", 1), "fault")
+
+
+for make in (idx, cifar, texts, settings, hdf5, server, faults):
     make()

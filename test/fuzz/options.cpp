@@ -15,6 +15,9 @@ int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   CommandLine command;
   if (!read_or_refused({ExitCode::usage}, [&] { command = parse_options(subcommand, text); })) return 0;
   // What is in effect is written down in each run's directory and checkpoints, and read again by a resume.
+  if (subcommand != Subcommand::train && subcommand != Subcommand::simulate &&
+      subcommand != Subcommand::compare)
+    return 0;
   const CommandLine again = parse_options(subcommand, to_toml(command.in_effect));
   if (again.in_effect != command.in_effect)
     found("the options in effect are others when they are read again");

@@ -110,11 +110,12 @@ class Worker {
     const int client = static_cast<int>(input.choice(4)), round = static_cast<int>(input.choice(8));
     const auto& table = run_.table;
     const SegmentId id(static_cast<std::int32_t>(input.choice(static_cast<std::size_t>(table.size()))));
-    WholeMessage message = kind == 0
-                               ? small_report(client, round)
-                               : small_update(table[id], client, round, run_.store.version(id),
-                                              static_cast<int>(input.choice(10)), input.number<float>());
-    const std::size_t changes = input.choice(4);
+    const auto units = static_cast<int>(kind == 0 ? 0 : input.choice(10));
+    const float value = kind == 0 ? 0 : input.number<float>();
+    const std::uint64_t base = run_.store.version(id);
+    WholeMessage message =
+        kind == 0 ? small_report(client, round) : small_update(table[id], client, round, base, units, value);
+    const std::size_t changes = input.choice(8);
     for (std::size_t i = 0; i < changes; ++i) {
       const std::size_t at = input.choice(sizeof(MessageHeader));
       reinterpret_cast<std::uint8_t*>(&message.header)[at] = input.byte();
@@ -125,7 +126,7 @@ class Worker {
     ++messages_;
     // Pieces of 128 bytes, unless the input says otherwise: an honest worker fills each slot.
     const std::uint8_t piece_choice = input.byte();
-    const std::size_t piece = piece_choice < 192 ? kSlotBytes : 1 + piece_choice % kSlotBytes;
+    const std::size_t piece = piece_choice < 192 ? kSlotBytes : 1 + piece_choice % 64;
     const std::uint8_t damaged_slot = input.byte();
     std::size_t sent = 0, index = 0;
     do {

@@ -90,9 +90,11 @@ run_one() {
     # HDF5 keeps caches, which look as leaks to libFuzzer and make it look for them after each input.
     checkpoint | hdf5_images | hdf5_bytes | event_log) leaks=0 ;;
   esac
+  ((leaks)) || more+=(-detect_leaks=0)
+  local -x ASAN_OPTIONS=$ASAN_OPTIONS:detect_leaks=$leaks
   mkdir -p "$output/$target/corpus" "$scratch/$target"
   (cd "$scratch/$target" && "$root/build/fuzz/test/fuzz/fuzz_$target" -runs="$runs" -max_total_time="$seconds" -max_len="$length" \
-    -timeout=10 -rss_limit_mb=2048 -malloc_limit_mb=256 -detect_leaks="$leaks" -print_final_stats=1 "${more[@]}" \
+    -timeout=10 -rss_limit_mb=2048 -malloc_limit_mb=256 -print_final_stats=1 "${more[@]}" \
     -artifact_prefix="$output/$target/found-" "$output/$target/corpus" "$root/test/fuzz/seeds/$target") >"$output/$target.log" 2>&1
 }
 

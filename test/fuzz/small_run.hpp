@@ -45,7 +45,7 @@ WholeMessage small_report(int client, int round);
 /// A checkpoint of such a run after some rounds, with updates that wait and everything else that one can
 /// hold.
 Checkpoint small_checkpoint(SmallModel kind);
-/// What must hold after whatever was sent or read: the model's values are numbers.
+/// What must hold after whatever was sent or read: the model's values are such as updates can make of them.
 void check_model(const SmallRun& run);
 
 }  // namespace cos2p::fuzz

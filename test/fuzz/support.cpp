@@ -97,12 +97,14 @@ void Directory::unlink(const std::string& name) const {
   ::unlink((path_ + "/" + name).c_str());
 }
 
-void MaybeCompressed::place(std::size_t form, const Bytes& bytes) const {
-  directory_.unlink(name_);
-  directory_.unlink(name_ + ".gz");
-  if (form == 3) return;
+void MaybeCompressed::place(std::size_t form, const Bytes& bytes) {
+  const std::string name = form == 3 ? "" : form == 0 ? name_ : name_ + ".gz";
+  if (name != linked_) {
+    if (!linked_.empty()) directory_.unlink(linked_);
+    if (!name.empty()) directory_.link(name, file_.path());
+    linked_ = name;
+  }
   file_.write(form == 1 ? gzip(bytes) : bytes);
-  directory_.link(form == 0 ? name_ : name_ + ".gz", file_.path());
 }
 
 Bytes gzip(const Bytes& bytes) {

@@ -109,13 +109,14 @@ class MaybeCompressed {
       : directory_(directory), name_(std::move(name)) {}
   /// `form`: 0 the bytes as they are, 1 compressed here, so that what lies behind the compression is reached,
   /// 2 the bytes as a compressed file, 3 no file at all.
-  void place(std::size_t form, const Bytes& bytes) const;
+  void place(std::size_t form, const Bytes& bytes);
   static constexpr std::size_t kForms = 4;
 
  private:
   const Directory& directory_;
   std::string name_;
   MemoryFile file_;
+  std::string linked_;  ///< the name under which it can be found now
 };
 Bytes gzip(const Bytes& bytes);
 

@@ -29,7 +29,7 @@ void tokenize(const Vocabulary& vocabulary, const std::string& text, int max_len
 int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   keep_quiet();
   static const Directory directory;
-  static const MaybeCompressed file(directory, "vocab.txt");
+  static MaybeCompressed file(directory, "vocab.txt");
 
   Input input(data, size);
   const std::uint8_t flags = input.byte();
