@@ -10,6 +10,13 @@ if(COS2P_SANITIZE)
   target_link_options(cos2p_flags INTERFACE -fsanitize=${COS2P_SANITIZE})
 endif()
 
+if(COS2P_FUZZ)
+  if(NOT CMAKE_CXX_COMPILER_ID MATCHES "Clang")
+    message(FATAL_ERROR "COS2P_FUZZ needs clang (${CMAKE_CXX_COMPILER_ID} has no libFuzzer); use: cmake --preset fuzz")
+  endif()
+  target_compile_options(cos2p_flags INTERFACE -fsanitize=fuzzer-no-link)
+endif()
+
 # LibTorch's header costs 15 s to parse: it is compiled once, here, and reused by every room that says TORCH.
 file(WRITE ${PROJECT_BINARY_DIR}/torch_pch.cpp "// Carries the precompiled torch/torch.h\n")
 add_library(cos2p_torch_pch OBJECT ${PROJECT_BINARY_DIR}/torch_pch.cpp)

@@ -156,7 +156,19 @@ WidthBalance read_width_balance(const h5::Group& group, int version) {
       fmt::format("{} has width_balance '{}', known are even, falling and rising", group.path(), text));
 }
 
-ClientRecord read_client(const h5::Group& group, const ModelOptions& model, int version) {
+void check_index(const h5::Group& group, const char* what, std::int64_t index, std::int64_t count) {
+  if (index < 0 || index >= count) {
+    group.context().refuse(fmt::format("{}: {} {} is not in 0..{}", group.path(), what, index, count - 1));
+  }
+}
+
+void check_round(const h5::Group& group, const char* what, std::int32_t round) {
+  if (round < 0 || round > kLastRound)
+    group.context().refuse(fmt::format("{}: {} {} cannot be", group.path(), what, round));
+}
+
+ClientRecord read_client(const h5::Group& group, const SegmentTable& table, int version) {
+  const ModelOptions& model = table.options();
   ClientRecord record;
   record.budget = group.get_text("budget");
   record.assignment.kept_blocks = group.get<std::int32_t>("kept_blocks");
@@ -178,6 +190,12 @@ ClientRecord read_client(const h5::Group& group, const ModelOptions& model, int 
         "{} is assigned {} blocks of {} heads and {} neurons, its model has {} of {} and {}", group.path(),
         a.kept_blocks, a.heads, a.neurons, model.blocks, model.heads, model.feed_forward));
   }
+  if (a.frozen_blocks < 0 || a.frozen_blocks > std::max(0, a.kept_blocks - 1) || a.rolling < 0 ||
+      (a.takes_part() && window_count(table, a) == 0)) {
+    group.context().refuse(fmt::format("{} is assigned {} frozen of {} blocks, rolling {}, which cannot be",
+                                       group.path(), a.frozen_blocks, a.kept_blocks, a.rolling));
+  }
+  check_round(group, "rounds", record.rounds);
   const h5::Group masks = group.open_group("masks");
   const std::int64_t blocks = masks.links();
   if (blocks > model.blocks) {
@@ -192,11 +210,11 @@ ClientRecord read_client(const h5::Group& group, const ModelOptions& model, int 
   return record;
 }
 
-std::vector<ClientRecord> read_clients(const h5::Group& clients, const ModelOptions& model, int version) {
+std::vector<ClientRecord> read_clients(const h5::Group& clients, const SegmentTable& table, int version) {
   std::vector<ClientRecord> records;
   const auto count = static_cast<std::size_t>(clients.links());
   for (std::size_t i = 0; i < count; ++i)
-    records.push_back(read_client(clients.open_group(client_name(i)), model, version));
+    records.push_back(read_client(clients.open_group(client_name(i)), table, version));
   return records;
 }
 
@@ -209,6 +227,7 @@ class StateReader {
   RunState read(const h5::Group& group) const {
     RunState state;
     state.round = group.get<std::int32_t>("round");
+    check_round(group, "round", state.round);
     state.time_s = group.get<double>("time_s");
     state.seed = group.get<std::uint64_t>("seed");
     state.open_weight = group.get<double>("open_weight_samples");
@@ -230,6 +249,8 @@ class StateReader {
     state.velocity = read_velocity(group.open_group("velocity"));
     state.class_deltas = read_class_deltas(group.open_group("class_deltas"));
     state.pending = read_updates(group.open_group("pending"));
+    if (!state.pending.empty() && state.open_since_s.empty())
+      group.context().refuse("/state/pending holds updates and /state/open_since_s no times of theirs");
     const h5::Group in_flight = group.open_group("in_flight");
     const auto rounds = static_cast<std::size_t>(in_flight.links());
     for (std::size_t i = 0; i < rounds; ++i) {
@@ -238,6 +259,7 @@ class StateReader {
       round.client = item.get<std::int32_t>("client");
       check_index(item, "client", round.client, clients_);
       round.client_round = item.get<std::int32_t>("client_round");
+      check_round(item, "client_round", round.client_round);
       round.deliver_at_s = item.get<double>("deliver_at_s");
       round.report = one_row<RoundReport>(item, "report", report_columns());
       round.updates = read_updates(item.open_group("updates"));
@@ -262,12 +284,6 @@ class StateReader {
     if (found != 0 && static_cast<std::int64_t>(found) != expected) {
       group.context().refuse(
           fmt::format("{}/{} has {} entries, expected {}", group.path(), name, found, expected));
-    }
-  }
-
-  static void check_index(const h5::Group& group, const char* what, std::int64_t index, std::int64_t count) {
-    if (index < 0 || index >= count) {
-      group.context().refuse(fmt::format("{}: {} {} is not in 0..{}", group.path(), what, index, count - 1));
     }
   }
 
@@ -317,6 +333,7 @@ class StateReader {
     update.client = group.get<std::int32_t>("client");
     update.client_round = group.get<std::int32_t>("client_round");
     update.segment = group.get<std::int32_t>("segment");
+    check_round(group, "client_round", update.client_round);
     check_index(group, "client", update.client, clients_);
     check_index(group, "segment", update.segment, table_.size());
     update.base_version = group.get<std::uint64_t>("base_version");
@@ -365,7 +382,7 @@ Checkpoint read_root(const h5::Group& root) {
   checkpoint.values = read_values(model, table);
   checkpoint.segments = read_segments(root, table);
   checkpoint.clients =
-      read_clients(root.open_group("clients"), checkpoint.model, root.get<std::int32_t>("schema_version"));
+      read_clients(root.open_group("clients"), table, root.get<std::int32_t>("schema_version"));
   const h5::Group state = root.open_group("state");
   checkpoint.state = StateReader(table, checkpoint.clients.size()).read(state);
   checkpoint.input = read_input(state, checkpoint.model);
@@ -373,6 +390,10 @@ Checkpoint read_root(const h5::Group& root) {
   checkpoint.history.rounds = history.read_table<RoundRow>("rounds", round_columns());
   checkpoint.history.evaluations = history.read_table<EvaluationRow>("evaluations", evaluation_columns());
   checkpoint.history.clients = history.read_table<ClientRow>("clients", client_columns());
+  for (const ClientRow& row : checkpoint.history.clients) {
+    check_index(history, "a row's client", row.client, narrow<std::int64_t>(checkpoint.clients.size()));
+    check_round(history, "a row's client_round", row.client_round);
+  }
   if (root.get<std::int32_t>("schema_version") > 2)
     checkpoint.history.members = history.read_table<MemberRow>("members", member_columns());
   return checkpoint;

@@ -4,6 +4,7 @@
 #include <cerrno>
 #include <cstring>
 #include <fstream>
+#include <sstream>
 
 #include "cos2p/plan/device_profile.hpp"
 #include "cos2p/support/error.hpp"
@@ -15,6 +16,8 @@ namespace {
 constexpr std::size_t kLongestBudget =
     64;  // "agx-orin", "1.5GiB": a longer word is not a budget but some other file
 
+constexpr std::size_t kLargestFile = 1 << 20;  // some ten thousand clients with their names
+
 bool is_printable(const std::string& text) {
   return std::none_of(text.begin(), text.end(), [](unsigned char c) { return c < 0x20 && c != '\t'; });
 }
@@ -23,8 +26,14 @@ bool is_printable(const std::string& text) {
 
 std::vector<std::string> read_fleet_file(const std::string& path) {
   errno = 0;
-  std::ifstream input(path);
-  if (!input || input.peek() == std::ifstream::traits_type::eof()) {
+  std::ifstream file(path);
+  std::istringstream input(read_start(file, kLargestFile + 1));
+  if (input.str().size() > kLargestFile) {
+    fail(ExitCode::usage,
+         "--fleet: cannot read '{}' (it is larger than {} bytes), give a text file with one budget a line",
+         path, kLargestFile);
+  }
+  if (input.str().empty()) {
     fail(ExitCode::usage, "--fleet: cannot read '{}' ({}), give a text file with one budget a line", path,
          errno != 0 ? std::strerror(errno) : "it is empty");
   }

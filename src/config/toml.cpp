@@ -183,8 +183,10 @@ class Reader {
     for (; c == 'u' && digits < 4 && std::isxdigit(static_cast<unsigned char>(peek())) != 0; ++digits) {
       code = code * 16 + static_cast<unsigned>(std::stoi(std::string(1, take()), nullptr, 16));
     }
-    if (digits != 4)
-      wrong("a string has an unknown escape after \\", "write \\\\ for a backslash, or use 'single quotes'");
+    if (digits != 4 || code == 0 || (code >= 0xD800 && code < 0xE000))
+      wrong(digits == 4 ? fmt::format("\\u{:04X} is no character that a text can hold", code)
+                        : "a string has an unknown escape after \\",
+            "write \\\\ for a backslash, or use 'single quotes'");
     append_utf8(text, code);
   }
 
@@ -196,13 +198,14 @@ class Reader {
 }  // namespace
 
 std::vector<TomlEntry> read_toml(std::istream& input, const std::string& file) {
-  std::string text(std::istreambuf_iterator<char>(input), {});
+  const std::string text = read_start(input, kLargestFile + 1);
   if (text.size() > kLargestFile || text.find('\0') != std::string::npos) {
     fail(ExitCode::usage,
-         "{} is not a configuration file ({} bytes{}), give a text file of name = value lines", file,
-         text.size(), text.find('\0') != std::string::npos ? ", with zero bytes among them" : "");
+         "{} is not a configuration file ({}{} bytes{}), give a text file of name = value lines", file,
+         text.size() > kLargestFile ? "more than " : "", std::min(text.size(), kLargestFile),
+         text.find('\0') != std::string::npos ? ", with zero bytes among them" : "");
   }
-  return Reader(std::move(text), file).entries();
+  return Reader(text, file).entries();
 }
 
 std::string toml_string(const std::string& text) {

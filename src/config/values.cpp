@@ -8,6 +8,7 @@
 #include <charconv>
 #include <cmath>
 #include <cstdlib>
+#include <istream>
 #include <limits>
 #include <numeric>
 
@@ -38,6 +39,16 @@ std::size_t edit_distance(const std::string& a, const std::string& b) {
 }
 
 }  // namespace
+
+std::string read_start(std::istream& input, std::size_t most) {
+  std::string text;
+  char piece[4096];
+  while (text.size() < most && input) {
+    input.read(piece, static_cast<std::streamsize>(std::min(sizeof piece, most - text.size())));
+    text.append(piece, static_cast<std::size_t>(input.gcount()));
+  }
+  return text;
+}
 
 std::int64_t parse_whole(const std::string& text, std::int64_t low, std::int64_t high) {
   std::int64_t number = 0;

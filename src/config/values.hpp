@@ -1,10 +1,14 @@
 #pragma once
 
 #include <cstdint>
+#include <iosfwd>
 #include <string>
 #include <vector>
 
 namespace cos2p::config {
+
+/// The first bytes of a file, at most so many: what is read from others may have no end.
+std::string read_start(std::istream& input, std::size_t most);
 
 /// What was written for one option, in order: one text, or several for a list.
 using Values = std::vector<std::string>;

@@ -76,8 +76,9 @@ std::vector<std::string> lines_of(const std::string& text) {
   std::vector<std::string> lines;
   for (std::size_t begin = 0; begin < text.size();) {
     const std::size_t newline = std::min(text.find('\n', begin), text.size());
-    const bool carriage = newline > begin && text[newline - 1] == '\r';
-    lines.push_back(text.substr(begin, newline - begin - (carriage ? 1 : 0)));
+    std::size_t end = newline;
+    while (end > begin && text[end - 1] == '\r') --end;
+    lines.push_back(text.substr(begin, end - begin));
     begin = newline + 1;
   }
   return lines;

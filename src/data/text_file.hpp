@@ -16,7 +16,8 @@ constexpr const char* text_cure = "correct the file (datasets/README.md describe
 /// read and, with line and byte, for what is not UTF-8.
 std::string read_text_file(const std::string& path);
 
-/// The lines of a text, without their ends (LF or CR LF).
+/// The lines of a text, without their ends (LF, after any number of CR: a line that is written again is the
+/// same line).
 std::vector<std::string> lines_of(const std::string& text);
 
 /// A row of a file as it was read.

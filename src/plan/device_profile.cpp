@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cctype>
 #include <cerrno>
+#include <cmath>
 #include <cstdio>
 #include <cstring>
 #include <fstream>
@@ -66,15 +67,20 @@ std::uint64_t usable_memory(const DeviceProfile& device) {
 namespace {
 
 constexpr const char* kWrittenOut = ":flops=";
+constexpr double kMostMemory = 1e18;  // bytes
 
 DeviceProfile parse_profile(const std::string& text) {
   DeviceProfile profile;
   profile.name = text.substr(0, text.find(kWrittenOut));
   profile.description = "measured on " + profile.name;
   double memory = 0;
-  if (std::sscanf(text.c_str() + profile.name.size(), ":flops=%lf;memory=%lf;bandwidth=%lf;link=%lf",
-                  &profile.flops, &memory, &profile.bandwidth, &profile.link) != 4 ||
-      !(profile.flops > 0 && memory >= 1 && memory < 1e18 && profile.bandwidth > 0 && profile.link > 0)) {
+  int end = 0;
+  const std::string numbers = text.substr(profile.name.size());
+  const auto is_speed = [](double value) { return value > 0 && std::isfinite(value); };
+  if (std::sscanf(numbers.c_str(), ":flops=%lf;memory=%lf;bandwidth=%lf;link=%lf%n", &profile.flops, &memory,
+                  &profile.bandwidth, &profile.link, &end) != 4 ||
+      static_cast<std::size_t>(end) != numbers.size() || !is_speed(profile.flops) || !(memory >= 1) ||
+      !(memory < kMostMemory) || !is_speed(profile.bandwidth) || !is_speed(profile.link)) {
     fail(ExitCode::usage,
          "device profile '{}' cannot be read (four numbers above 0 are expected), give the file that cos2p "
          "doctor --calibrate wrote",
@@ -104,7 +110,10 @@ DeviceProfile read_device_profile(const std::string& path) {
     profile.name = json.at("name").get<std::string>();
     profile.description = json.value("description", "");
     profile.flops = json.at("flops").get<double>();
-    profile.memory = json.at("memory_bytes").get<std::uint64_t>();
+    const nlohmann::json& memory = json.at("memory_bytes");
+    if (const auto bytes = memory.get<double>(); !(bytes >= 1 && bytes < kMostMemory))
+      refuse(fmt::format("memory_bytes is {}, which no device has", bytes));
+    profile.memory = memory.get<std::uint64_t>();
     profile.bandwidth = json.at("bandwidth_bytes_per_s").get<double>();
     profile.link = json.at("link_bytes_per_s").get<double>();
   } catch (const nlohmann::json::exception& error) {

@@ -50,6 +50,18 @@ std::string to_string(UpdateVerdict verdict) {
   return "unknown";
 }
 
+bool part_in_range(const MessageHeader& header, std::int64_t offset, Span<const std::byte> part) {
+  if (header.kind != MessageKind::segment_update) return true;
+  const std::int64_t bitmap =
+      std::min<std::int64_t>(std::max<std::int64_t>(values_offset(header.bitmap_bytes) - offset, 0),
+                             static_cast<std::int64_t>(part.size()));
+  const std::size_t bytes = part.size() - static_cast<std::size_t>(bitmap);
+  // Workers fill slot after slot. In pieces that values do not begin and end with, they cannot be looked at
+  // here: then the whole update is, once it is there.
+  if ((offset + bitmap) % sizeof(float) != 0 || bytes % sizeof(float) != 0) return false;
+  return values_in_range({reinterpret_cast<const float*>(part.data() + bitmap), bytes / sizeof(float)});
+}
+
 const float* Aggregator::Pending::values() const {
   return reinterpret_cast<const float*>(body.data() + values_offset(header.bitmap_bytes));
 }
@@ -137,7 +149,7 @@ UpdateVerdict Aggregator::check_shape(const MessageHeader& header, std::string& 
     reason = fmt::format("client {} does not train {}", header.client, segment.name);
     return UpdateVerdict::malformed;
   }
-  if (header.client_round < 0) {
+  if (header.client_round < 0 || header.client_round > kLastRound) {
     reason = fmt::format("local round {} cannot be", header.client_round);
     return UpdateVerdict::malformed;
   }
@@ -456,9 +468,11 @@ void Aggregator::restore(const Checkpoint& checkpoint) {
     header.body_bytes =
         values_offset(header.bitmap_bytes) + narrow<std::int64_t>(saved.values.size() * sizeof(float));
     message.body = plain_buffer(narrow<std::size_t>(header.body_bytes));
-    std::memcpy(message.body.data(), saved.bitmap.data(), saved.bitmap.size());
-    std::memcpy(message.body.data() + values_offset(header.bitmap_bytes), saved.values.data(),
-                saved.values.size() * sizeof(float));
+    const auto* bitmap = reinterpret_cast<const std::byte*>(saved.bitmap.data());
+    const auto* values = reinterpret_cast<const std::byte*>(saved.values.data());
+    std::copy(bitmap, bitmap + saved.bitmap.size(), message.body.data());
+    std::copy(values, values + saved.values.size() * sizeof(float),
+              message.body.data() + values_offset(header.bitmap_bytes));
     auto& last_round = clients_.at(static_cast<std::size_t>(saved.client))
                            .last_round.at(static_cast<std::size_t>(saved.segment));
     last_round = std::min(last_round, saved.client_round - 1);

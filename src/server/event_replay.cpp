@@ -1,6 +1,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <deque>
+#include <limits>
 #include <new>
 
 #include "cos2p/config/run_options.hpp"
@@ -59,7 +60,9 @@ bool same(const EventRecord& a, const EventRecord& b) {
 /// The recorded message; its memory is its own. Throws where the record cannot be one.
 Message recorded_message(const EventRecord& record, const std::vector<std::byte>& body) {
   Message message;
-  message.worker = WorkerRank(narrow<std::int32_t>(record.subject));
+  if (record.subject < 0 || record.subject > std::numeric_limits<std::int32_t>::max())
+    fail(ExitCode::checkpoint, "a recorded message is of worker {}", record.subject);
+  message.worker = WorkerRank(static_cast<std::int32_t>(record.subject));
   if (body.size() < sizeof message.header) fail(ExitCode::checkpoint, "a recorded message has no header");
   std::memcpy(static_cast<void*>(&message.header), body.data(), sizeof message.header);
   const std::size_t bytes = body.size() - sizeof message.header;

@@ -49,14 +49,8 @@ class Sink : public MessageSink {
   }
   void inspect(WorkerRank worker, const MessageHeader& header, std::int64_t offset,
                Span<const std::byte> part) override {
-    if (header.kind != MessageKind::segment_update) return;
-    const std::int64_t bitmap =
-        std::min<std::int64_t>(std::max<std::int64_t>(values_offset(header.bitmap_bytes) - offset, 0),
-                               static_cast<std::int64_t>(part.size()));
-    const auto* values = reinterpret_cast<const float*>(part.data() + bitmap);
     bool& in_range = in_range_[worker.value()];
-    in_range = in_range &&
-               values_in_range({values, (part.size() - static_cast<std::size_t>(bitmap)) / sizeof(float)});
+    in_range = in_range && part_in_range(header, offset, part);
   }
   void deliver(Message message) override {
     message.values_in_range = in_range_[message.worker.value()];

@@ -67,7 +67,7 @@ struct JoinClient::State {
   std::size_t ring_bytes = 0, store_bytes = 0;
 };
 
-JoinClient::JoinClient(const JoinKey& key, const std::string& program_version, const JoinRequest& request)
+JoinClient::JoinClient(const JoinKey& key, const std::string& program_version, const JoinRequest& request) try
     : state_(std::make_shared<State>()) {
   State& s = *state_;
   s.socket = std::make_shared<Socket>(reach(key));
@@ -106,6 +106,8 @@ JoinClient::JoinClient(const JoinKey& key, const std::string& program_version, c
   s.welcome.lower_case = welcome.value("lower_case", true);
   s.ring_bytes = welcome.value("ring_bytes", std::size_t{0});
   s.store_bytes = welcome.value("store_bytes", std::size_t{0});
+} catch (const json::exception& problem) {  // an entry of another type
+  fail(ExitCode::environment, "what came is no message of cos2p ({}), check host and port", problem.what());
 }
 
 JoinClient::~JoinClient() = default;

@@ -149,6 +149,17 @@ BOOST_AUTO_TEST_CASE(what_does_not_fit_together_is_refused) {
   edited("has shape (3), its model needs (4)",
          [](Editor& e) { e.replace_dataset("/clients/0000/masks/block_00/heads", {3}, H5T_STD_U8LE); });
   edited("is assigned 9 blocks", [](Editor& e) { e.set_int("/clients/0001", "kept_blocks", 9); });
+  edited("/clients/0000 is assigned 1 frozen of 1 blocks",
+         [](Editor& e) { e.set_int("/clients/0000", "frozen_blocks", 1); });
+  edited("rolling -1, which cannot be", [](Editor& e) { e.set_int("/clients/0001", "rolling", -1); });
+  edited("rolling 9, which cannot be", [](Editor& e) { e.set_int("/clients/0001", "rolling", 9); });
+  edited("/clients/0001: rounds -1 cannot be", [](Editor& e) { e.set_int("/clients/0001", "rounds", -1); });
+  edited("rounds 2147483647 cannot be", [](Editor& e) { e.set_int("/clients/0001", "rounds", 2147483647); });
+  edited("/state: round -3 cannot be", [](Editor& e) { e.set_int("/state", "round", -3); });
+  edited("client_round -1 cannot be",
+         [](Editor& e) { e.set_int("/state/pending/000000", "client_round", -1); });
+  edited("/state/open_since_s no times",
+         [](Editor& e) { e.replace_dataset("/state/open_since_s", {0}, H5T_IEEE_F64LE); });
   edited("segment 99 is not in 0..8", [](Editor& e) { e.set_int("/state/pending/000000", "segment", 99); });
   edited("client -1 is not in 0..2", [](Editor& e) { e.set_int("/state/in_flight/000001", "client", -1); });
   edited("/state/class_deltas/000001 has 3 values",

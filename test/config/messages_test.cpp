@@ -278,6 +278,7 @@ BOOST_AUTO_TEST_CASE(fleet_files) {
   check({{{"plan", "--fleet", "no such fleet"}, {"--fleet: cannot read 'no such fleet'"}},
          {{"plan", "--fleet", "."}, {"--fleet: cannot read '.'"}},
          {{"plan", "--fleet", "empty_fleet.txt"}, {"--fleet: cannot read 'empty_fleet.txt'", "empty"}},
+         {{"plan", "--fleet", "/dev/zero"}, {"--fleet: cannot read '/dev/zero'", "larger than"}},
          {{"plan", "--fleet", "comments_fleet.txt"}, {"names no client"}},
          {{"plan", "--fleet", "binary_fleet.txt"}, {"binary_fleet.txt, line 2", "unprintable"}},
          {{"plan", "--fleet", "table_fleet.txt"}, {"table_fleet.txt, line 2"}}});

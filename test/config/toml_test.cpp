@@ -1,6 +1,7 @@
 #include "toml.hpp"
 
 #include <boost/test/unit_test.hpp>
+#include <fstream>
 #include <sstream>
 
 #include "cos2p/support/error.hpp"
@@ -45,25 +46,35 @@ BOOST_AUTO_TEST_CASE(values_of_every_kind) {
 }
 
 BOOST_AUTO_TEST_CASE(what_is_not_flat_toml_is_refused_with_its_line) {
-  const std::vector<std::pair<std::string, std::string>> cases{{"[train]\n", "line 1"},
-                                                               {"a\n", "name = value"},
-                                                               {"\n\na = \n", "line 3"},
-                                                               {"a = mnist\n", "\"mnist\""},
-                                                               {"a = \"open\n", "missing \""},
-                                                               {"a = 'open\n", "missing '"},
-                                                               {"a = [1, 2\n", "missing ]"},
-                                                               {"a = [1 2]\n", "neither"},
-                                                               {"a = 1 2\n", "more text"},
-                                                               {"a = \"\\q\"\n", "escape"},
-                                                               {"a = \"\\u12\"\n", "escape"},
-                                                               {"= 3\n", "name = value"},
-                                                               {std::string("a = 1\0\n", 7), "zero bytes"},
-                                                               {"a = 1\na = 2\n", "already set in line 1"}};
+  const std::vector<std::pair<std::string, std::string>> cases{
+      {"[train]\n", "line 1"},
+      {"a\n", "name = value"},
+      {"\n\na = \n", "line 3"},
+      {"a = mnist\n", "\"mnist\""},
+      {"a = \"open\n", "missing \""},
+      {"a = 'open\n", "missing '"},
+      {"a = [1, 2\n", "missing ]"},
+      {"a = [1 2]\n", "neither"},
+      {"a = 1 2\n", "more text"},
+      {"a = \"\\q\"\n", "escape"},
+      {"a = \"\\u12\"\n", "escape"},
+      {"a = \"\\ud800\"\n", "\\uD800 is no character"},
+      {"a = \"\\u0000\"\n", "\\u0000 is no character"},
+      {"= 3\n", "name = value"},
+      {std::string("a = 1\0\n", 7), "zero bytes"},
+      {"a = 1\na = 2\n", "already set in line 1"}};
   for (const auto& [text, part] : cases) {
     const std::string message = refusal_of(text);
     BOOST_TEST(message.find(part) != std::string::npos, text << " -> " << message);
     BOOST_TEST(message.find("f.toml") != std::string::npos, message);
   }
+}
+
+BOOST_AUTO_TEST_CASE(a_file_without_an_end_is_refused) {
+  std::ifstream zeros("/dev/zero");
+  BOOST_CHECK_EXCEPTION(read_toml(zeros, "f.toml"), Error, [](const Error& error) {
+    return std::string(error.what()).find("more than 1048576 bytes") != std::string::npos;
+  });
 }
 
 BOOST_AUTO_TEST_CASE(any_string_survives_writing_and_reading) {

@@ -70,6 +70,9 @@ BOOST_AUTO_TEST_CASE(a_measured_profile_is_a_file_and_a_word) {
   BOOST_TEST(budget.memory == static_cast<std::int64_t>(usable_memory(measured)));
   expect_error(ExitCode::usage, {"cannot be read", "four numbers"},
                [] { find_device_profile("a:flops=1e9;memory=-5;bandwidth=1;link=1"); });
+  for (const char* wrong :
+       {"a:flops=inf;memory=5e9;bandwidth=1;link=1", "a:flops=1;memory=5e9;bandwidth=1;link=1GB"})
+    expect_error(ExitCode::usage, {wrong, "four numbers"}, [wrong] { find_device_profile(wrong); });
   expect_error(ExitCode::usage, {"nothing.json cannot be read", "doctor --calibrate"},
                [] { resolve_profile_file("nothing.json"); });
 }

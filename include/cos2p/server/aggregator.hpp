@@ -27,6 +27,10 @@ struct Trainer {
 enum class UpdateVerdict { accepted, stale, duplicate, not_finite, malformed };
 std::string to_string(UpdateVerdict verdict);
 
+/// Whether the values that lie in a part of a message's body, which begins at `offset`, are all in range
+/// (kernels/merge.hpp); false too where a part cuts values.
+bool part_in_range(const MessageHeader& header, std::int64_t offset, Span<const std::byte> part);
+
 /// One merge of one segment.
 struct SegmentMerge {
   SegmentId segment;

@@ -33,6 +33,9 @@ constexpr std::int64_t values_offset(std::int64_t bitmap_bytes) {
   return (bitmap_bytes + 63) / 64 * 64;
 }
 
+/// Local rounds are counted up to here: what says more is wrong, and the one after it has a number too.
+inline constexpr std::int32_t kLastRound = 1 << 30;
+
 /// What a client measured in one local round; goes to the log, metrics.csv and /history.
 struct RoundReport {
   std::int64_t samples = 0;
