@@ -30,6 +30,7 @@ inline Buffer buffer_of(std::size_t bytes) {
 inline Message constant_update(const Segment& segment, int client, int round, std::uint64_t base,
                                float value) {
   Message message;
+  message.worker = WorkerRank(1);
   MessageHeader& header = message.header;
   header.client = client;
   header.client_round = round;
@@ -50,6 +51,7 @@ inline Message constant_update(const Segment& segment, int client, int round, st
 
 inline Message round_report(int client, int round, std::int64_t samples, double loss) {
   Message message;
+  message.worker = WorkerRank(1);
   message.header.kind = MessageKind::round_report;
   message.header.client = client;
   message.header.client_round = round;
