@@ -1,6 +1,5 @@
 // A worker that joins a run which goes on.
 #include <spdlog/spdlog.h>
-#include <unistd.h>
 
 #include <chrono>
 #include <thread>
@@ -9,6 +8,7 @@
 #include "cos2p/support/clock.hpp"
 #include "cos2p/support/error.hpp"
 #include "cos2p/support/logging.hpp"
+#include "cos2p/support/machine.hpp"
 #include "cos2p/transport/join.hpp"
 #include "device_times.hpp"
 #include "experiment.hpp"
@@ -38,12 +38,6 @@ void take_server(const std::string& given, JoinKey& key) {
            given);
   }
   key.hosts = {host};
-}
-
-std::string host_name() {
-  char name[256] = {};
-  gethostname(name, sizeof name - 1);
-  return name;
 }
 
 /// What this worker is made of, kept over reconnections to the same run.

@@ -1,26 +1,16 @@
 #include "cos2p/server/aggregator.hpp"
 
 #include <algorithm>
-#include <cstdlib>
 #include <cstring>
 #include <limits>
-#include <new>
 
+#include "cos2p/server/staging_pool.hpp"
 #include "cos2p/support/error.hpp"
 #include "cos2p/support/narrow.hpp"
 #include "depth_momentum.hpp"
 
 namespace cos2p {
 namespace {
-
-/// A buffer outside every pool, for updates that come from a checkpoint.
-Buffer plain_buffer(std::size_t bytes) {
-  const std::size_t capacity = (bytes + 4095) / 4096 * 4096 + 4096;
-  auto* data = static_cast<std::byte*>(std::aligned_alloc(4096, capacity));
-  if (data == nullptr) throw std::bad_alloc();
-  return {data, bytes, capacity, nullptr,
-          [](void*, std::byte* released, std::size_t) { std::free(released); }};
-}
 
 UnitSet units_of(const Segment& segment, const MessageHeader& header, const Buffer& body) {
   if (segment.units == 0) return {};

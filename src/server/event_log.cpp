@@ -50,6 +50,25 @@ std::uint64_t EventRecord::expected_check() const {
   return hash64(this, offsetof(EventRecord, check), kFileMagic);
 }
 
+EventRecord event_record(EventKind kind, double time_s, std::int64_t subject, std::uint64_t value,
+                         std::uint64_t hash) {
+  EventRecord record;
+  record.kind = kind;
+  record.time_s = time_s;
+  record.subject = subject;
+  record.value = value;
+  record.hash = hash;
+  return record;
+}
+
+EventRecord published_record(SegmentId segment, std::uint64_t version, std::uint64_t checksum) {
+  return event_record(EventKind::published, 0, segment.value(), version, checksum);
+}
+
+EventRecord round_record(const RoundRow& row) {
+  return event_record(EventKind::round_closed, row.time_s, row.round, static_cast<std::uint64_t>(row.n_star));
+}
+
 std::uint64_t model_hash(const ModelStore& store) {
   std::uint64_t hash = 0;
   for (int s = 0; s < store.segments(); ++s) {
@@ -158,8 +177,7 @@ void EventLog::told(EventRecord record) {
 void EventLog::came_of_it(EventRecord record) {
   if (tick_waits_) {
     tick_waits_ = false;
-    EventRecord tick;
-    tick.time_s = tick_s_;
+    EventRecord tick = event_record(EventKind::tick, tick_s_);
     write(tick, nullptr, 0, nullptr, 0);
   }
   write(record, nullptr, 0, nullptr, 0);
@@ -167,10 +185,7 @@ void EventLog::came_of_it(EventRecord record) {
 
 void EventLog::message(const Message& message, double now_s) {
   tick_waits_ = false;
-  EventRecord record;
-  record.kind = EventKind::message;
-  record.time_s = now_s;
-  record.subject = message.worker.value();
+  EventRecord record = event_record(EventKind::message, now_s, message.worker.value());
   write(record, &message.header, sizeof message.header, message.body.data(),
         narrow<std::size_t>(message.header.body_bytes));
 }
@@ -181,55 +196,28 @@ void EventLog::tick(double now_s) {
 }
 
 void EventLog::active(ClientId client, bool active, double now_s) {
-  EventRecord record;
-  record.kind = EventKind::active;
-  record.time_s = now_s;
-  record.subject = client.value();
-  record.value = active ? 1 : 0;
-  told(record);
+  told(event_record(EventKind::active, now_s, client.value(), active ? 1 : 0));
 }
 
 void EventLog::suspect(ClientId client, bool suspect, double now_s) {
-  EventRecord record;
-  record.kind = EventKind::suspect;
-  record.time_s = now_s;
-  record.subject = client.value();
-  record.value = suspect ? 1 : 0;
-  told(record);
+  told(event_record(EventKind::suspect, now_s, client.value(), suspect ? 1 : 0));
 }
 
 void EventLog::folded(double now_s) {
-  EventRecord record;
-  record.kind = EventKind::folded;
-  record.time_s = now_s;
-  told(record);
+  told(event_record(EventKind::folded, now_s));
 }
 
 void EventLog::published(SegmentId segment, std::uint64_t version, std::uint64_t checksum) {
-  EventRecord record;
-  record.kind = EventKind::published;
-  record.subject = segment.value();
-  record.value = version;
-  record.hash = checksum;
-  came_of_it(record);
+  came_of_it(published_record(segment, version, checksum));
 }
 
 void EventLog::round_closed(const RoundRow& row) {
-  EventRecord record;
-  record.kind = EventKind::round_closed;
-  record.time_s = row.time_s;
-  record.subject = row.round;
-  record.value = static_cast<std::uint64_t>(row.n_star);
-  came_of_it(record);
+  came_of_it(round_record(row));
   flush();
 }
 
 void EventLog::snapshot(int round, std::uint64_t hash) {
-  EventRecord record;
-  record.kind = EventKind::snapshot;
-  record.subject = round;
-  record.hash = hash;
-  came_of_it(record);
+  came_of_it(event_record(EventKind::snapshot, 0, round, 0, hash));
   flush();
 }
 

@@ -1,12 +1,11 @@
-#include <cstdlib>
 #include <cstring>
 #include <deque>
 #include <limits>
-#include <new>
 
 #include "cos2p/config/run_options.hpp"
 #include "cos2p/server/event_log.hpp"
 #include "cos2p/server/server_core.hpp"
+#include "cos2p/server/staging_pool.hpp"
 #include "cos2p/support/error.hpp"
 #include "cos2p/support/narrow.hpp"
 
@@ -24,21 +23,9 @@ class Outcomes : public EventSink {
   void snapshot(int, std::uint64_t) override {}
 
   void published(SegmentId segment, std::uint64_t version, std::uint64_t checksum) override {
-    EventRecord record;
-    record.kind = EventKind::published;
-    record.subject = segment.value();
-    record.value = version;
-    record.hash = checksum;
-    waiting.push_back(record);
+    waiting.push_back(published_record(segment, version, checksum));
   }
-  void round_closed(const RoundRow& row) override {
-    EventRecord record;
-    record.kind = EventKind::round_closed;
-    record.time_s = row.time_s;
-    record.subject = row.round;
-    record.value = static_cast<std::uint64_t>(row.n_star);
-    waiting.push_back(record);
-  }
+  void round_closed(const RoundRow& row) override { waiting.push_back(round_record(row)); }
 
   std::deque<EventRecord> waiting;
 };
@@ -69,12 +56,8 @@ Message recorded_message(const EventRecord& record, const std::vector<std::byte>
   if (message.header.body_bytes < 0 || narrow<std::size_t>(message.header.body_bytes) != bytes)
     fail(ExitCode::checkpoint, "a recorded message has {} bytes instead of {}", bytes,
          message.header.body_bytes);
-  const std::size_t capacity = (bytes / 4096 + 2) * 4096;
-  auto* memory = static_cast<std::byte*>(std::aligned_alloc(4096, capacity));
-  if (memory == nullptr) throw std::bad_alloc();
-  std::memcpy(memory, body.data() + sizeof message.header, bytes);
-  message.body = {memory, bytes, capacity, nullptr,
-                  [](void*, std::byte* released, std::size_t) { std::free(released); }};
+  message.body = plain_buffer(bytes);
+  std::memcpy(message.body.data(), body.data() + sizeof message.header, bytes);
   return message;
 }
 

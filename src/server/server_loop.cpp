@@ -181,7 +181,8 @@ class ServerLoop {
   /// Who has come, who lives, and who has nobody.
   void look(double now) {
     take_newcomers();
-    for (std::size_t i = 0; i < channels_.size(); ++i) {
+    // At the end of a run everything that still comes is rejected, which is nobody's fault.
+    for (std::size_t i = 0; i < channels_.size() && !stopping(); ++i) {
       const WorkerRank worker = channels_[i]->worker();
       members_.set_bad_messages(i, channels_[i]->dropped().total() + merger_.bad_updates(worker) -
                                        repeats_allowed_[worker.value()]);

@@ -70,4 +70,12 @@ std::size_t StagingPool::reserved() const {
   return reserved_;
 }
 
+Buffer plain_buffer(std::size_t bytes) {
+  const std::size_t capacity = (bytes + 4095) / 4096 * 4096 + 4096;
+  auto* data = static_cast<std::byte*>(std::aligned_alloc(4096, capacity));
+  if (data == nullptr) throw std::bad_alloc();
+  return {data, bytes, capacity, nullptr,
+          [](void*, std::byte* released, std::size_t) { std::free(released); }};
+}
+
 }  // namespace cos2p

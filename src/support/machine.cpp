@@ -72,11 +72,15 @@ std::string architecture() {
 
 }  // namespace
 
-Machine describe_machine(const std::string& root) {
-  Machine m;
+std::string host_name() {
   char name[256] = {};
   gethostname(name, sizeof(name) - 1);
-  m.host = name;
+  return name;
+}
+
+Machine describe_machine(const std::string& root) {
+  Machine m;
+  m.host = host_name();
   m.architecture = architecture();
   m.cpu = listed(root + "/proc/cpuinfo", "model name");
   m.board = first_line(root + "/proc/device-tree/model");

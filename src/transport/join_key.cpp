@@ -18,6 +18,7 @@
 #include <sstream>
 
 #include "cos2p/support/error.hpp"
+#include "cos2p/support/machine.hpp"
 #include "join_protocol.hpp"
 
 namespace cos2p {
@@ -74,9 +75,7 @@ JoinKey make_join_key(const std::string& run_id) {
   JoinKey key;
   key.run_id = run_id;
   key.secret = join::random_hex(32);
-  char name[256] = {};
-  ::gethostname(name, sizeof name - 1);
-  key.hosts.emplace_back(name);
+  key.hosts.push_back(host_name());
   ifaddrs* first = nullptr;
   if (::getifaddrs(&first) != 0) return key;
   const std::unique_ptr<ifaddrs, void (*)(ifaddrs*)> owned(first, ::freeifaddrs);

@@ -10,6 +10,7 @@
 #include <cstring>
 
 #include "cos2p/support/error.hpp"
+#include "cos2p/support/machine.hpp"
 #include "cos2p/transport/mpi_call.hpp"
 #include "mpi_runtime_state.hpp"
 #include "mpi_version.hpp"
@@ -36,12 +37,6 @@ void write_number(const char* path, long number) noexcept {
   const bool whole = write(file, text, static_cast<std::size_t>(digits)) == digits;
   close(file);
   if (whole) static_cast<void>(std::rename(aside, path));
-}
-
-std::string host_name() {
-  char name[kHostBytes] = {};
-  gethostname(name, sizeof(name) - 1);
-  return name;
 }
 
 }  // namespace

@@ -1,17 +1,10 @@
 # Workers that join a run: who may, what they are given, how they leave; peers that send what no honest one would.
 source "$(dirname "$0")/lib.sh"
 hostile=$3
-rounds() { [ -f "$1/metrics.csv" ] && [ "$(wc -l <"$1/metrics.csv")" -gt "$2" ]; }
 more_rounds() { wait_for 60 rounds "$1" $(($(wc -l <"$1/metrics.csv") + $2)) || bad "$1: the run does not go on: $(tail -5 "$1.txt")"; }
 start() { local ranks=$1; shift; bash "$LAUNCH" -n "$ranks" -- train "${TINY[@]}" --accept-joins --event-log --rounds 100000 --output "$@" >"$1.txt" 2>&1 & launcher=$!; }
 stop() { kill -TERM $launcher; wait $launcher; local code=$?; [ $code -eq 0 ] || bad "$1: the run ended with $code: $(tail -5 "$1.txt")"; }
-states() { "$COS2P_BINARY" inspect "$1/latest" --json | python3 -c '
-import json, sys
-print(*[row["state"] for row in json.load(sys.stdin)["history"]["members"] if row["worker"] == int(sys.argv[1])])' "$2"; }
 delivered() { awk -F, -v c="$2" '$2 == c' "$1/clients.csv" | wc -l; }
-worker() { for pid in $(pgrep -f "$COS2P_BINARY train .*--output $1"); do
-  rank=$(tr '\0' '\n' <"/proc/$pid/environ" 2>/dev/null | sed -n 's/^OMPI_COMM_WORLD_RANK=//p')
-  [ "$rank" = "$2" ] && [ "$(readlink "/proc/$pid/exe")" = "$(readlink -f "$COS2P_BINARY")" ] && echo "$pid"; done; }
 
 for policy in sync semi-async; do
   # Two workers and three clients: the last seat is open.

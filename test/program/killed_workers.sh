@@ -3,7 +3,6 @@ source "$(dirname "$0")/lib.sh"
 workers() { pgrep -f "$COS2P_BINARY train .*--output $1" | while read -r pid; do
   rank=$(tr '\0' '\n' <"/proc/$pid/environ" 2>/dev/null | sed -n 's/^OMPI_COMM_WORLD_RANK=//p')
   [ -n "$rank" ] && [ "$rank" != 0 ] && [ "$(readlink "/proc/$pid/exe")" = "$(readlink -f "$COS2P_BINARY")" ] && echo "$pid"; done; }
-rounds() { [ -f "$1/metrics.csv" ] && [ "$(wc -l <"$1/metrics.csv")" -gt "$2" ]; }
 
 start() { bash "$LAUNCH" -n 4 -- train "${TINY[@]}" --rounds "$2" --output "$1" >"$1.txt" 2>&1 & launcher=$!; }
 

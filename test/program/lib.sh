@@ -45,6 +45,17 @@ wait_for() {
   done
 }
 
+# worker OUTPUT RANK: the process id of that rank of the job that writes there.
+worker() { for pid in $(pgrep -f "$COS2P_BINARY train .*--output $1"); do
+  rank=$(tr '\0' '\n' <"/proc/$pid/environ" 2>/dev/null | sed -n 's/^OMPI_COMM_WORLD_RANK=//p')
+  [ "$rank" = "$2" ] && [ "$(readlink "/proc/$pid/exe")" = "$(readlink -f "$COS2P_BINARY")" ] && echo "$pid"; done; }
+# rounds OUTPUT N: whether more than N rounds have closed.
+rounds() { [ -f "$1/metrics.csv" ] && [ "$(wc -l <"$1/metrics.csv")" -gt "$2" ]; }
+# states OUTPUT RANK: what /history/members of the newest checkpoint has of a worker, in order.
+states() { "$COS2P_BINARY" inspect "$1/latest" --json | python3 -c '
+import json, sys
+print(*[row["state"] for row in json.load(sys.stdin)["history"]["members"] if row["worker"] == int(sys.argv[1])])' "$2"; }
+
 finish() {
   [ $failures -eq 0 ] && echo "all passed"
   exit $((failures > 0))

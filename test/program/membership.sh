@@ -1,12 +1,5 @@
 # A hung worker (SIGSTOP) is not waited for and is taken back when it goes on; lost coverage is told, and ends the run where that was asked for.
 source "$(dirname "$0")/lib.sh"
-worker() { for pid in $(pgrep -f "$COS2P_BINARY train .*--output $1"); do
-  rank=$(tr '\0' '\n' <"/proc/$pid/environ" 2>/dev/null | sed -n 's/^OMPI_COMM_WORLD_RANK=//p')
-  [ "$rank" = "$2" ] && [ "$(readlink "/proc/$pid/exe")" = "$(readlink -f "$COS2P_BINARY")" ] && echo "$pid"; done; }
-rounds() { [ -f "$1/metrics.csv" ] && [ "$(wc -l <"$1/metrics.csv")" -gt "$2" ]; }
-states() { "$COS2P_BINARY" inspect "$1/latest" --json | python3 -c '
-import json, sys
-print(*[row["state"] for row in json.load(sys.stdin)["history"]["members"] if row["worker"] == int(sys.argv[1])])' "$2"; }
 start() { bash "$LAUNCH" -n 4 -- train "${TINY[@]}" --suspect-after 1.5 --output "$@" >"$1.txt" 2>&1 & launcher=$!; }
 count_of() { wc -l <"$1/metrics.csv"; }
 

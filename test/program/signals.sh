@@ -1,6 +1,5 @@
 # Ctrl-C and SIGTERM end a run with a checkpoint and exit 0; a second one ends it at once, the last checkpoint intact.
 source "$(dirname "$0")/lib.sh"
-rounds() { [ -f "$1/metrics.csv" ] && [ "$(wc -l <"$1/metrics.csv")" -gt "$2" ]; }
 for signal in INT TERM; do
   set -m  # job control: in a script, background jobs would otherwise ignore SIGINT
   bash "$LAUNCH" -n 3 -- train "${TINY[@]}" --rounds 100000 --output "$signal" >"$signal.txt" 2>&1 &

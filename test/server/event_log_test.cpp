@@ -33,7 +33,8 @@ struct Recorded {
   ServerCore::Setup setup() {
     ServerCore::Setup setup;
     CommandLine command = parse_options(
-        Subcommand::train, "policy = \"semi-async\"\nmin-updates = 2\ndeadline = 5\nrounds = 1000\n");
+        Subcommand::train,
+        "policy = \"semi-async\"\nweighting = \"samples\"\nmin-updates = 2\ndeadline = 5\nrounds = 1000\n");
     setup.policy = command.options.policy;
     setup.rounds = 1000;
     setup.identity.options = command.in_effect;

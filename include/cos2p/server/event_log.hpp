@@ -64,6 +64,10 @@ struct EventRecord {
   std::uint64_t expected_check() const;
 };
 static_assert(sizeof(EventRecord) == 64);
+EventRecord event_record(EventKind kind, double time_s, std::int64_t subject = 0, std::uint64_t value = 0,
+                         std::uint64_t hash = 0);
+EventRecord published_record(SegmentId segment, std::uint64_t version, std::uint64_t checksum);
+EventRecord round_record(const RoundRow& row);
 
 /// Writes all that a core is told and publishes to DIR/events: for each start of the server a part, which is
 /// what the core held then (part-NNNN.h5, a checkpoint) and the records (part-NNNN.log, which only grows).

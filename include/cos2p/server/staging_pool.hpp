@@ -36,4 +36,7 @@ class StagingPool {
   std::multimap<std::size_t, std::byte*> free_;  ///< by capacity
 };
 
+/// A buffer outside every pool, for messages that come from a file. Throws std::bad_alloc.
+Buffer plain_buffer(std::size_t bytes);
+
 }  // namespace cos2p

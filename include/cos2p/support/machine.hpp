@@ -18,6 +18,8 @@ struct Machine {
 /// `root` stands in front of /proc, /sys and /etc, for tests.
 Machine describe_machine(const std::string& root = "");
 
+/// This host's name.
+std::string host_name();
 /// Bytes that may still be written where `path` lies; 0 where that cannot be told.
 std::uint64_t free_disk_bytes(const std::string& path);
 /// Seconds since 1970 of the wall clock.
