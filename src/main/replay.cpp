@@ -12,14 +12,20 @@
 namespace cos2p {
 namespace {
 
-/// Whether the newest checkpoint holds the model that the replay ended with: "the same", "another", or ""
-/// where there is none of that round.
-std::string compared_with_latest(const std::string& directory, const Checkpoint& end) {
+/// Whether the newest checkpoint holds the model that the replay came to when it was made (which may have
+/// gone on since, in the same round): "the same", "another", or "" where this part made none of its round.
+std::string compared_with_latest(const std::string& directory, const ReplayResult& result) {
   std::error_code error;
   if (!std::filesystem::exists(directory + "/latest", error)) return "";
   const Checkpoint latest = read_checkpoint(directory);
-  if (latest.state.round != end.state.round) return "";
-  return model_hash(latest) == model_hash(end) ? "the same" : "another";
+  const std::uint64_t hash = model_hash(latest);
+  std::string verdict;
+  for (const ReplayResult::Snapshot& snapshot : result.snapshots) {
+    if (snapshot.round != latest.state.round) continue;
+    if (snapshot.model_hash == hash) return "the same";
+    verdict = "another";
+  }
+  return verdict;
 }
 
 }  // namespace
@@ -46,13 +52,13 @@ int run_replay(const CommandLine& command) {
   for (const int part : parts) {
     const ReplayResult result = replay_part(directory, part);
     const std::string latest =
-        part == newest && result.difference.empty() ? compared_with_latest(directory, result.end) : "";
+        part == newest && result.difference.empty() ? compared_with_latest(directory, result) : "";
     same = same && result.difference.empty() && latest != "another";
     json.push_back({{"part", part},
                     {"messages", result.messages},
                     {"merges", result.merges},
                     {"rounds", result.rounds},
-                    {"checkpoints", result.snapshots},
+                    {"checkpoints", result.snapshots.size()},
                     {"round", result.end.state.round},
                     {"model", fmt::format("{:016x}", model_hash(result.end))},
                     {"unread_bytes", result.unread_bytes},
@@ -60,7 +66,7 @@ int run_replay(const CommandLine& command) {
                     {"difference", result.difference}});
     if (command.options.json) continue;
     fmt::print("part {}: {} messages, {} merges, {} rounds, {} checkpoints: {}\n", part, result.messages,
-               result.merges, result.rounds, result.snapshots,
+               result.merges, result.rounds, result.snapshots.size(),
                result.difference.empty() ? "the same bits" : "NOT the same");
     if (!result.difference.empty()) fmt::print("  {}\n", result.difference);
     if (result.unread_bytes > 0)

@@ -72,8 +72,8 @@ class Replay {
     const bool outcome = record.kind == EventKind::published || record.kind == EventKind::round_closed;
     if (outcome) return compare(record, result);
     if (record.kind == EventKind::snapshot) {
-      ++result.snapshots;
       const std::uint64_t hash = model_hash(core_.snapshot(record.time_s));
+      result.snapshots.push_back({record.subject, hash});
       if (hash == record.hash) return true;
       result.difference =
           fmt::format("the checkpoint of round {} had the hash {:016x}, and now it has {:016x}",

@@ -129,7 +129,13 @@ std::string event_part_path(const std::string& directory, int part, const char* 
 
 /// What a replay of one part found.
 struct ReplayResult {
-  std::int64_t messages = 0, merges = 0, rounds = 0, snapshots = 0;
+  /// A checkpoint that was made, and came to the same model now.
+  struct Snapshot {
+    std::int64_t round = 0;
+    std::uint64_t model_hash = 0;
+  };
+  std::int64_t messages = 0, merges = 0, rounds = 0;
+  std::vector<Snapshot> snapshots;
   std::int64_t unread_bytes = 0;  ///< after the last whole record
   std::string difference;  ///< what came out otherwise than recorded, in words; empty where nothing did
   Checkpoint end;          ///< what the core holds in the end
