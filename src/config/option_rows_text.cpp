@@ -36,7 +36,7 @@ void add_texts(Table& t) {
   OptionSpec& size = t.whole("vocabulary-size", AT(text.vocabulary_size), 6, kLargestVocabulary,
                              "word pieces to make, at most");
   size.objections.push_back({"dataset", [texts, none](const RunOptions& o) -> std::string {
-                               if (!texts(o)) return none;
+                               if (!texts(o)) return std::string(none);
                                return o.text.vocabulary.empty()
                                           ? ""
                                           : "--vocabulary names a file that has a size of its own";

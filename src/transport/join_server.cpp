@@ -50,6 +50,9 @@ struct JoinServer::State {
     for (const auto& connection : connections) connection->thread.join();
   }
 
+  State(const State&) = delete;
+  State& operator=(const State&) = delete;
+
   void take_connections();
   void converse(Connection& connection);
   void welcome(Connection& connection);
