@@ -2,25 +2,25 @@
 # Several hosts on one machine: a network namespace and a host name for each, joined by a bridge, so that Open MPI launches
 # its daemons per host and talks TCP between them. Needs root.
 #
-#   netns_hosts.sh [--hosts N] [--rate 1gbit] [--delay 1ms] -- COMMAND...
+#   netns_hosts.sh [--hosts N] [--rate 1gbit] -- COMMAND...
 #
 # runs COMMAND on this machine with these variables for mpirun (exported, so that a bare `mpirun -n 4 PROGRAM` in COMMAND
 # spreads its ranks over the hosts), and removes everything afterwards:
 #   COS2P_HOSTS       "host1,host2,..." ; COS2P_HOST_FILE names a file with one host a line
 #   COS2P_ON_HOST     a script: COS2P_ON_HOST HOST COMMAND... runs COMMAND on one of the hosts
 #   COS2P_AGENT       a launch agent, in place of ssh: COS2P_AGENT HOST TEXT runs TEXT in a shell there
+#   COS2P_BRIDGE, COS2P_NETNS_WORK   what netns_link.sh needs to pull cables
 # mpirun itself must run on a host: use `mpirun_on_hosts ARGUMENTS...` (in PATH), which starts it on the first.
 # Exit code: COMMAND's, or 77 with the reason where namespaces cannot be made.
 set -uo pipefail
 
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 hosts=2
 rate=""
-delay=""
 while [[ $# -gt 0 ]]; do
   case $1 in
     --hosts) hosts=$2 && shift 2 ;;
     --rate) rate=$2 && shift 2 ;;
-    --delay) delay=$2 && shift 2 ;;
     --) shift && break ;;
     *) echo "netns_hosts.sh: unknown argument '$1'" >&2 && exit 2 ;;
   esac
@@ -44,7 +44,12 @@ name() { echo "c2p${run}h$1"; }
 cleanup() {
   for ((i = 1; i <= hosts; i++)); do
     ip netns pids "$(name $i)" 2>/dev/null | xargs -r kill -KILL 2>/dev/null
+    ip link del "v$(name $i)" 2>/dev/null
     ip netns del "$(name $i)" 2>/dev/null
+    if [[ -f $work/delay.$(name $i) ]]; then
+      kill "$(cat "$work/delay.$(name $i)")" 2>/dev/null
+      ip link del "d$(name $i)" 2>/dev/null
+    fi
     rm -rf "/etc/netns/$(name $i)"
   done
   ip link del "$bridge" 2>/dev/null
@@ -74,11 +79,7 @@ for ((i = 1; i <= hosts; i++)); do
   ip -n "$host" addr add "$net.$i/24" dev eth0
   ip -n "$host" link set eth0 up
   ip -n "$host" link set lo up
-  if [[ -n $rate$delay ]]; then
-    # shellcheck disable=SC2086  # each part is one word or none
-    ip netns exec "$host" tc qdisc add dev eth0 root netem ${delay:+delay $delay} ${rate:+rate $rate} limit 20000 ||
-      skip "tc cannot shape the network (modules missing)"
-  fi
+  if [[ -n $rate ]]; then "$here/netns_link.sh" "$host" rate "$rate" || exit 77; fi
   # `ip netns exec` puts these over the system's own for processes of this namespace.
   mkdir -p "/etc/netns/$host" "$work/$host"
   { echo "127.0.0.1 localhost"; cat "$work/hosts"; } >"/etc/netns/$host/hosts"
@@ -107,5 +108,6 @@ TEXT
 chmod +x "$work/on_host" "$work/agent" "$work/bin/mpirun_on_hosts"
 
 export PATH=$work/bin:$PATH COS2P_HOSTS=$names COS2P_HOST_FILE=$work/host_file COS2P_ON_HOST=$work/on_host COS2P_AGENT=$work/agent
+export COS2P_BRIDGE=$bridge COS2P_NETNS_WORK=$work
 export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
 "$@"
