@@ -296,7 +296,9 @@ bool push_round(WorkerChannel& channel, const LocalRound& round, bool measure_ti
           {reinterpret_cast<const std::byte*>(update.bitmap.data()), update.bitmap.size()},
           {kPadding, padding},
           {reinterpret_cast<const std::byte*>(update.values.data()), update.values.size_bytes()}};
-      if (!channel.push(update.header, parts)) return false;
+      MessageHeader header = update.header;
+      header.server_round = round.started_in;
+      if (!channel.push(header, parts)) return false;
     }
   }
   if (measure_time) {
@@ -309,6 +311,7 @@ bool push_round(WorkerChannel& channel, const LocalRound& round, bool measure_ti
   header.kind = MessageKind::round_report;
   header.client = round.client.value();
   header.client_round = round.index;
+  header.server_round = round.started_in;
   header.body_bytes = sizeof report;
   return channel.push(header, {{reinterpret_cast<const std::byte*>(&report), sizeof report}});
 }

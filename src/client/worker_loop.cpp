@@ -137,6 +137,7 @@ class Worker {
     const auto keep_going = [&] { return emulate_steps(emulation) && look_at_times(); };
     std::optional<LocalRound> round = trainer_.run(channel_, task.task, task.next, notice_, keep_going);
     if (!round || !emulate_rest(emulation, round->report)) return;
+    round->started_in = task.started_in;
     round->report.waiting_s += waiting_s;
     if (!push_round(channel_, *round)) {
       look();

@@ -57,8 +57,7 @@ void ServerCore::handle(Message message, double now_s) {
   const MessageHeader header = message.header;
   std::string reason;
   UpdateVerdict verdict = UpdateVerdict::stale;
-  if (header.client >= 0 && header.client < narrow<std::int32_t>(owing_.size()) &&
-      owing_[static_cast<std::size_t>(header.client)]) {
+  if (owes(header, now_s)) {
     reason = "its round has closed without it";
   } else {
     verdict = aggregator_.add(std::move(message), now_s, reason);
@@ -69,6 +68,16 @@ void ServerCore::handle(Message message, double now_s) {
     return;
   }
   note(aggregator_.merge_ready(now_s));
+}
+
+bool ServerCore::owes(const MessageHeader& header, double now_s) {
+  if (header.client < 0 || header.client >= narrow<std::int32_t>(owing_.size())) return false;
+  const auto c = static_cast<std::size_t>(header.client);
+  if (!owing_[c] || header.server_round != state_round_) return owing_[c];
+  // It had nothing to catch up with, and is at the round that is open now.
+  owing_[c] = false;
+  activity_changed(ClientId(header.client), now_s);
+  return false;
 }
 
 void ServerCore::report(const Message& message, double now_s) {
@@ -95,7 +104,7 @@ void ServerCore::report(const Message& message, double now_s) {
   client.measured_memory = std::max(client.measured_memory, body.peak_memory);
   history_.clients.push_back({state_round_, header.client, header.client_round, now_s, body});
   const auto c = static_cast<std::size_t>(header.client);
-  if (owing_[c]) {
+  if (owes(header, now_s)) {
     owing_[c] = false;
     activity_changed(ClientId(header.client), now_s);
     return;

@@ -35,10 +35,14 @@ struct Run {
     }
     return setup;
   }
-  void local_round(int client, int index, float value, double now_s) {
+  void local_round(int client, int index, float value, double now_s, int server_round = 0) {
+    const auto handle = [&](Message message) {
+      message.header.server_round = server_round;
+      core.handle(std::move(message), now_s);
+    };
     for (const Segment& segment : table)
-      core.handle(constant_update(segment, client, index, store.version(segment.id), value), now_s);
-    core.handle(round_report(client, index, 100, 0.5 + client), now_s);
+      handle(constant_update(segment, client, index, store.version(segment.id), value));
+    handle(round_report(client, index, 100, 0.5 + client));
   }
 };
 
@@ -246,6 +250,26 @@ BOOST_AUTO_TEST_CASE(in_lockstep_a_suspect_that_comes_back_before_its_round_has_
   BOOST_REQUIRE(run.closed.size() == 1U);
   BOOST_TEST(run.closed[0].reports == 3);
   BOOST_TEST(run.dropped == 0);
+}
+
+BOOST_AUTO_TEST_CASE(in_lockstep_a_suspect_that_had_delivered_begins_with_the_open_round) {
+  Run run(policy_of(PolicyKind::sync), 3, 9);
+  run.local_round(2, 0, 1, 1, 0);
+  run.core.set_suspect(ClientId(2), true, 2);  // while it waits for the next round, of which it cannot hear
+  for (int round = 0; round < 3; ++round) {
+    run.local_round(0, round, 1, 3 + round, round);
+    run.local_round(1, round, 1, 3 + round, round);
+  }
+  BOOST_REQUIRE(run.closed.size() == 3U);
+  run.core.set_suspect(ClientId(2), false, 7);
+  run.local_round(0, 3, 1, 8, 3);
+  run.local_round(2, 1, 1, 8, 3);  // what it starts now is for the round that is open
+  BOOST_TEST(run.dropped == 0);
+  BOOST_TEST(run.closed.size() == 3U);
+  run.local_round(1, 3, 1, 9, 3);
+  BOOST_REQUIRE(run.closed.size() == 4U);
+  BOOST_TEST(run.closed[3].reports == 3);
+  BOOST_TEST(run.closed[3].n_star == 3);
 }
 
 BOOST_AUTO_TEST_CASE(segments_without_a_trainer_are_told_and_lost_only_when_nobody_can_come_back) {

@@ -27,6 +27,7 @@ struct LocalUpdate {
 struct LocalRound {
   ClientId client;
   int index = 0;                     ///< which local round of this client, 0-based
+  int started_in = 0;                ///< server round that was open when it began
   std::vector<LocalUpdate> updates;  ///< one per trained segment, in table order
   RoundReport report;
   /// Copies borrowed values, so that the round may wait while the trainer goes on.

@@ -50,7 +50,7 @@ class ServerCore {
   void set_active(ClientId client, bool active, double now_s);
   /// Nobody waits for a suspect. In lockstep, one that comes back after its round has closed owes the report
   /// of that round: what it still pushes for it is dropped, and it takes part again from the next round that
-  /// it starts.
+  /// it starts. One that had delivered before it fell silent begins with the round that is open.
   void set_suspect(ClientId client, bool suspect, double now_s);
   /// Whether another worker may go on with this client now: in lockstep not before the round closes in which
   /// it has reported.
@@ -80,6 +80,8 @@ class ServerCore {
 
  private:
   void report(const Message& message, double now_s);
+  /// Whether this message belongs to a round that closed without its client.
+  bool owes(const MessageHeader& header, double now_s);
   void note(const std::vector<SegmentMerge>& merges);
   void advance(double now_s);
   void close_round_if_due(double now_s);

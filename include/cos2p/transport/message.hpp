@@ -25,8 +25,10 @@ struct MessageHeader {
   double weight = 0;               ///< samples that the update stands for
   std::int64_t bitmap_bytes = 0;   ///< bytes of the unit bitmap; 0 for segments without units
   std::int64_t body_bytes = 0;     ///< all bytes that follow
+  std::int32_t server_round = 0;   ///< that was open, as far as the client knew, when its local round began
+  std::int32_t reserved = 0;
 };
-static_assert(std::is_trivially_copyable_v<MessageHeader> && sizeof(MessageHeader) == 48);
+static_assert(std::is_trivially_copyable_v<MessageHeader> && sizeof(MessageHeader) == 56);
 
 /// Offset of the values in the body of a segment update: the bitmap is padded so that the values are aligned.
 constexpr std::int64_t values_offset(std::int64_t bitmap_bytes) {
