@@ -68,7 +68,8 @@ run_job() {
   (
     exec >/dev/null 2>&1
     on_server "until [ -r '$COS2P_SERVER_PID_FILE' ]; do [ -d '$state' ] || exit; sleep 1; done; while kill -0 \$(cat '$COS2P_SERVER_PID_FILE'); do sleep 1; done; sleep 15"
-    kill -TERM "$job_mpirun"
+    # It waits for its daemons on hosts that cannot be reached, until it is told twice.
+    kill -TERM "$job_mpirun" && sleep 2 && kill -TERM "$job_mpirun" && sleep 5 && kill -KILL "$job_mpirun"
   ) &
   local watcher=$!
   trap 'kill '"$watcher"' 2>/dev/null || true; on_server "rm -rf '"'$state'"'" >/dev/null 2>&1' EXIT

@@ -82,7 +82,7 @@ ended() { [ -z "$(of_program)" ]; }
 wait_for 120 ended || bad "cut: the rank that cannot reach the server does not end"
 link "${host[2]}" up  # mpirun waits for its daemon there; the launchers would end it
 stop cut
-expect 6 "cannot be read on" join "${host[2]}" nowhere
+expect 6 "cannot be read on" "$COS2P_ON_HOST" "${host[2]}" bash "$SOURCE/mpi_launch/join.sh" --agent "$COS2P_AGENT" "${host[0]}:$PWD/nowhere"
 expect 2 "which run is missing" bash "$SOURCE/mpi_launch/join.sh"
 expect 2 "no absolute path" bash "$SOURCE/mpi_launch/join.sh" server:runs
 expect 2 "one run too many" bash "$SOURCE/mpi_launch/join.sh" a b
