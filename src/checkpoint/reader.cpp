@@ -221,8 +221,8 @@ std::vector<ClientRecord> read_clients(const h5::Group& clients, const SegmentTa
 /// Reads /state; knows the model and the number of clients, so that no stored index leads astray.
 class StateReader {
  public:
-  StateReader(const SegmentTable& table, std::size_t clients)
-      : table_(table), clients_(static_cast<std::int64_t>(clients)) {}
+  StateReader(const SegmentTable& table, std::size_t clients, int schema_version)
+      : table_(table), clients_(static_cast<std::int64_t>(clients)), schema_version_(schema_version) {}
 
   RunState read(const h5::Group& group) const {
     RunState state;
@@ -261,7 +261,7 @@ class StateReader {
       round.client_round = item.get<std::int32_t>("client_round");
       check_round(item, "client_round", round.client_round);
       round.deliver_at_s = item.get<double>("deliver_at_s");
-      round.report = one_row<RoundReport>(item, "report", report_columns());
+      round.report = one_row<RoundReport>(item, "report", report_columns(schema_version_));
       round.updates = read_updates(item.open_group("updates"));
       state.in_flight.push_back(std::move(round));
     }
@@ -352,6 +352,7 @@ class StateReader {
 
   const SegmentTable& table_;
   std::int64_t clients_;
+  int schema_version_;
 };
 
 InputEncoding read_input(const h5::Group& state, const ModelOptions& model) {
@@ -381,20 +382,20 @@ Checkpoint read_root(const h5::Group& root) {
   const SegmentTable table(checkpoint.model);
   checkpoint.values = read_values(model, table);
   checkpoint.segments = read_segments(root, table);
-  checkpoint.clients =
-      read_clients(root.open_group("clients"), table, root.get<std::int32_t>("schema_version"));
+  const auto version = root.get<std::int32_t>("schema_version");
+  checkpoint.clients = read_clients(root.open_group("clients"), table, version);
   const h5::Group state = root.open_group("state");
-  checkpoint.state = StateReader(table, checkpoint.clients.size()).read(state);
+  checkpoint.state = StateReader(table, checkpoint.clients.size(), version).read(state);
   checkpoint.input = read_input(state, checkpoint.model);
   const h5::Group history = root.open_group("history");
   checkpoint.history.rounds = history.read_table<RoundRow>("rounds", round_columns());
   checkpoint.history.evaluations = history.read_table<EvaluationRow>("evaluations", evaluation_columns());
-  checkpoint.history.clients = history.read_table<ClientRow>("clients", client_columns());
+  checkpoint.history.clients = history.read_table<ClientRow>("clients", client_columns(version));
   for (const ClientRow& row : checkpoint.history.clients) {
     check_index(history, "a row's client", row.client, narrow<std::int64_t>(checkpoint.clients.size()));
     check_round(history, "a row's client_round", row.client_round);
   }
-  if (root.get<std::int32_t>("schema_version") > 2)
+  if (version > 2)
     checkpoint.history.members = history.read_table<MemberRow>("members", member_columns());
   return checkpoint;
 }

@@ -54,8 +54,8 @@ const std::vector<Column>& evaluation_columns() {
   return columns;
 }
 
-const std::vector<Column>& report_columns() {
-  static const std::vector<Column> columns{
+std::vector<Column> report_columns(int schema_version) {
+  std::vector<Column> columns{
       {"samples", offsetof(RoundReport, samples), Kind::int64},
       {"steps", offsetof(RoundReport, steps), Kind::int64},
       {"updates", offsetof(RoundReport, updates), Kind::int64},
@@ -69,23 +69,21 @@ const std::vector<Column>& report_columns() {
       {"peak_memory_bytes", offsetof(RoundReport, peak_memory), Kind::int64},
       {"peak_resident_bytes", offsetof(RoundReport, peak_resident), Kind::int64},
   };
+  if (schema_version >= 4) columns.push_back({"energy_j", offsetof(RoundReport, energy_j), Kind::float64});
   return columns;
 }
 
-const std::vector<Column>& client_columns() {
-  static const std::vector<Column> columns = [] {
-    std::vector<Column> all{
-        {"round", offsetof(ClientRow, round), Kind::int32},
-        {"client", offsetof(ClientRow, client), Kind::int32},
-        {"client_round", offsetof(ClientRow, client_round), Kind::int32},
-        {"time_s", offsetof(ClientRow, time_s), Kind::float64},
-    };
-    for (Column column : report_columns()) {
-      column.offset += offsetof(ClientRow, report);
-      all.push_back(column);
-    }
-    return all;
-  }();
+std::vector<Column> client_columns(int schema_version) {
+  std::vector<Column> columns{
+      {"round", offsetof(ClientRow, round), Kind::int32},
+      {"client", offsetof(ClientRow, client), Kind::int32},
+      {"client_round", offsetof(ClientRow, client_round), Kind::int32},
+      {"time_s", offsetof(ClientRow, time_s), Kind::float64},
+  };
+  for (Column column : report_columns(schema_version)) {
+    column.offset += offsetof(ClientRow, report);
+    columns.push_back(column);
+  }
   return columns;
 }
 

@@ -7,6 +7,7 @@
 #include <thread>
 
 #include "cos2p/support/clock.hpp"
+#include "cos2p/support/energy.hpp"
 
 namespace cos2p {
 namespace {
@@ -135,10 +136,12 @@ class Worker {
     task.started_in = notice_.round;
     Emulation emulation{ClientId(task.task.client), task.next};
     const auto keep_going = [&] { return emulate_steps(emulation) && look_at_times(); };
+    const double energy_j = energy_.joules();
     std::optional<LocalRound> round = trainer_.run(channel_, task.task, task.next, notice_, keep_going);
     if (!round || !emulate_rest(emulation, round->report)) return;
     round->started_in = task.started_in;
     round->report.waiting_s += waiting_s;
+    round->report.energy_j = energy_.joules() - energy_j;
     if (!push_round(channel_, *round)) {
       look();
       if (!ended_) end(WorkerEnd::server_gone);
@@ -150,6 +153,7 @@ class Worker {
   WorkerChannel& channel_;
   LocalTrainer& trainer_;
   const WorkerLoopOptions& options_;
+  EnergyMeter energy_;
   Notice notice_;
   double looked_ = 0;
   bool ended_ = false;

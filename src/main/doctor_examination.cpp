@@ -11,6 +11,7 @@
 #include "cos2p/model/device.hpp"
 #include "cos2p/model/initial_values.hpp"
 #include "cos2p/support/blas.hpp"
+#include "cos2p/support/energy.hpp"
 #include "cos2p/support/bytes.hpp"
 #include "cos2p/support/clock.hpp"
 #include "cos2p/support/error.hpp"
@@ -72,6 +73,12 @@ Finding look_at_gpu(const Machine& machine, const std::string& asked, int local_
     f.cure = error.what();
   }
   return f;
+}
+
+Finding look_at_energy() {
+  const std::string sources = EnergyMeter().sources();
+  return {"energy", sources.empty() ? "no sensor that may be read here, logged without" : sources, "",
+          Verdict::ok, ""};
 }
 
 Finding look_at_board(const Machine& machine) {
@@ -178,6 +185,7 @@ RankReport examine(const RunOptions& options, int rank, int local_rank) {
                      look_at_gpu(machine, options.device, local_rank),
                      look_at_board(machine),
                      look_at_memory(machine),
+                     look_at_energy(),
                      rank == 0 ? look_at_output(options.output)
                                : Finding{"output", "only the server writes", "-", Verdict::ok, ""},
                      {"libraries", report.libraries, "", Verdict::ok, ""}};

@@ -6,6 +6,7 @@
 
 #include <cerrno>
 #include <chrono>
+#include <cstdio>
 #include <cstdlib>
 #include <filesystem>
 #include <memory>
@@ -16,6 +17,7 @@
 #include "cos2p/support/blas.hpp"
 #include "cos2p/support/bytes.hpp"
 #include "cos2p/support/logging.hpp"
+#include "cos2p/support/machine.hpp"
 #include "cos2p/support/memory.hpp"
 #include "cos2p/support/narrow.hpp"
 #include "cos2p/transport/mpi_runtime.hpp"
@@ -64,6 +66,26 @@ Experiment make_shared_experiment(const RunOptions& options, int executors, bool
   const bool lower_case = broadcast("") == "uncased";
   return make_experiment(options, executors,
                          Vocabulary::from_text(text, lower_case, "the server's vocabulary"));
+}
+
+/// Ends a job whose ranks are not the same program: before anything else, as text, which all byte orders share.
+void require_same_program(const MpiRuntime& mpi) {
+  constexpr int kBytes = 128;
+  char own[kBytes] = {};
+  std::snprintf(own, sizeof(own), "cos2p %s, checkpoints of version %d, %s endian", kVersion, kSchemaVersion,
+                byte_order());
+  std::vector<char> all(kBytes * static_cast<std::size_t>(mpi.size()));
+  MPI_Allgather(own, kBytes, MPI_CHAR, all.data(), kBytes, MPI_CHAR, MPI_COMM_WORLD);
+  const std::vector<std::string> hosts = mpi.hosts();
+  const std::string server(all.data());
+  for (std::size_t rank = 1; rank < hosts.size(); ++rank) {
+    const std::string its(all.data() + kBytes * rank);
+    if (its == server) continue;
+    fail(ExitCode::environment,
+         "worker {} on {} is {}, the server on {} is {}, install the same on all hosts "
+         "(mpi_launch/cluster.sh --check shows them)",
+         rank, hosts[rank], its, hosts[0], server);
+  }
 }
 
 std::vector<int> gather_process_ids(int ranks) {
@@ -227,6 +249,7 @@ int run_train_ranks(int& argc, char**& argv, const CommandLine& given, const std
   setup_logging(role, "", given.options.quiet || !is_server);
   try {
     install_signal_handlers(!is_server);
+    require_same_program(mpi);
     // The server's options hold for everybody, so that no two ranks run different experiments; only what
     // belongs to a machine (where its data lies, its device and threads) is each rank's own.
     std::optional<Checkpoint> resumed;

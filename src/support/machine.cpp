@@ -1,5 +1,6 @@
 #include "cos2p/support/machine.hpp"
 
+#include <fmt/format.h>
 #include <sys/statvfs.h>
 #include <sys/utsname.h>
 #include <unistd.h>
@@ -64,13 +65,17 @@ std::string gpu_driver(const std::string& root) {
 std::string architecture() {
   utsname names{};
   if (uname(&names) != 0) return "";
-  constexpr std::uint16_t kOne = 1;
-  unsigned char first = 0;
-  std::memcpy(&first, &kOne, 1);
-  return std::string(names.machine) + (first == 1 ? ", little endian" : ", big endian");
+  return fmt::format("{}, {} endian", names.machine, byte_order());
 }
 
 }  // namespace
+
+const char* byte_order() {
+  constexpr std::uint16_t kOne = 1;
+  unsigned char first = 0;
+  std::memcpy(&first, &kOne, 1);
+  return first == 1 ? "little" : "big";
+}
 
 std::string host_name() {
   char name[256] = {};

@@ -2,6 +2,7 @@
 #include <utility>
 
 #include "cos2p/support/error.hpp"
+#include "cos2p/support/machine.hpp"
 #include "join_protocol.hpp"
 
 namespace cos2p {
@@ -79,13 +80,13 @@ JoinClient::JoinClient(const JoinKey& key, const std::string& program_version, c
       fail(ExitCode::environment, "the run's server has {} {} and this is {}, use the same program on both",
            what, theirs, ours);
   };
-  differs("byte order", hello.value("byte_order", std::string("an unknown one")), join::byte_order());
+  differs("byte order", hello.value("byte_order", std::string("an unknown one")), byte_order());
   differs("version", hello.value("cos2p", std::string("an unknown one")), program_version);
   differs("join protocol", std::to_string(hello.value("protocol", 0)), std::to_string(join::kProtocol));
   const std::string server_nonce = hello.value("nonce", std::string()), nonce = join::random_hex(32);
   socket.write_text(json{{"cos2p", program_version},
                          {"protocol", join::kProtocol},
-                         {"byte_order", join::byte_order()},
+                         {"byte_order", byte_order()},
                          {"nonce", nonce},
                          {"host", request.host},
                          {"clients", request.clients},

@@ -34,7 +34,6 @@ std::string proof(const std::string& secret, const std::string& role, const std:
                   const std::string& newcomer_nonce);
 /// In a time that does not depend on where they differ.
 bool same_proof(const std::string& a, const std::string& b);
-const char* byte_order();
 /// Throws Error(environment) for what is no JSON object.
 nlohmann::json parse(const std::string& text);
 

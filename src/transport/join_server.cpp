@@ -8,6 +8,7 @@
 #include <thread>
 
 #include "cos2p/support/error.hpp"
+#include "cos2p/support/machine.hpp"
 #include "cos2p/transport/ring_layout.hpp"
 #include "join_protocol.hpp"
 
@@ -117,7 +118,7 @@ void JoinServer::State::welcome(Connection& connection) {
   socket.write_text(json{
       {"cos2p", options.program_version},
       {"protocol", join::kProtocol},
-      {"byte_order", join::byte_order()},
+      {"byte_order", byte_order()},
       {"nonce", nonce}}.dump());
   const json request = join::parse(socket.read_text(join::kSmallText));
   const auto text = [&request](const char* name) { return request.value(name, std::string()); };
@@ -127,11 +128,11 @@ void JoinServer::State::welcome(Connection& connection) {
   };
   // The newcomer has compared versions itself; whoever did not is no newcomer of this program.
   if (text("cos2p") != options.program_version || request.value("protocol", 0) != join::kProtocol ||
-      text("byte_order") != join::byte_order()) {
+      text("byte_order") != byte_order()) {
     refuse(
         fmt::format("it is cos2p {} with protocol {}, {} endian; this run's server is {} with {}, {} endian",
                     text("cos2p"), request.value("protocol", 0), text("byte_order"), options.program_version,
-                    join::kProtocol, join::byte_order()));
+                    join::kProtocol, byte_order()));
   }
   if (!join::same_proof(text("proof"), join::proof(key.secret, "newcomer", nonce, text("nonce"))))
     refuse(fmt::format("its secret is not this run's; copy {} anew from the output directory", kJoinKeyName));

@@ -3,6 +3,7 @@
 #include <hdf5.h>
 
 #include <boost/test/unit_test.hpp>
+#include <cmath>
 #include <filesystem>
 
 #include "checkpoint/sample.hpp"
@@ -102,11 +103,11 @@ BOOST_AUTO_TEST_CASE(another_program_s_hdf5_file_is_refused) {
 
 BOOST_AUTO_TEST_CASE(another_schema_version_is_refused) {
   const Written written;
-  Editor(written.path).set_int("/", "schema_version", 4);
-  refused(written.path, "has schema version 4 (this program reads versions 2 to 3)");
+  Editor(written.path).set_int("/", "schema_version", 5);
+  refused(written.path, "has schema version 5 (this program reads versions 2 to 4)");
 }
 
-BOOST_AUTO_TEST_CASE(version_2_knew_no_balance_of_widths_and_no_members) {
+BOOST_AUTO_TEST_CASE(version_2_knew_no_balance_of_widths_no_members_and_no_energy) {
   const Written written;
   const auto forget = [&](std::size_t client) {
     Editor(written.path).remove_attribute(fmt::format("/clients/{:04}", client), "width_balance");
@@ -122,6 +123,8 @@ BOOST_AUTO_TEST_CASE(version_2_knew_no_balance_of_widths_and_no_members) {
   BOOST_REQUIRE(read.clients.size() == written.checkpoint.clients.size());
   for (const ClientRecord& client : read.clients)
     BOOST_TEST((client.assignment.width_balance == WidthBalance::even));
+  BOOST_REQUIRE(!read.history.clients.empty());
+  for (const ClientRow& row : read.history.clients) BOOST_TEST(std::isnan(row.report.energy_j));
 }
 
 BOOST_AUTO_TEST_CASE(a_tensor_of_another_shape_is_refused_with_both_shapes) {

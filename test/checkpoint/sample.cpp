@@ -29,7 +29,7 @@ RoundReport random_report(Rng& rng) {
                       &r.peak_resident}) {
     *field = static_cast<std::int64_t>(rng());
   }
-  for (auto* field : {&r.loss, &r.accuracy, &r.compute_s, &r.transfer_s, &r.waiting_s}) *field = rng.normal();
+  for (auto* field : {&r.loss, &r.accuracy, &r.compute_s, &r.transfer_s, &r.waiting_s, &r.energy_j}) *field = rng.normal();
   return r;
 }
 
@@ -152,7 +152,7 @@ class ByteSink {
   void one(const UnitSet& u) { put(u.total(), u.kept()); }
   void one(const RoundReport& r) {
     put(r.samples, r.steps, r.updates, r.loss, r.accuracy, r.compute_s, r.transfer_s, r.waiting_s,
-        r.bytes_pulled, r.bytes_pushed, r.peak_memory, r.peak_resident);
+        r.bytes_pulled, r.bytes_pushed, r.peak_memory, r.peak_resident, r.energy_j);
   }
   void one(const RoundRow& r) {
     put(r.round, r.time_s, r.reports, r.updates, r.n_star, r.segments_merged, r.segments_total,

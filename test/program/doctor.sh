@@ -2,7 +2,7 @@
 source "$(dirname "$0")/lib.sh"
 unset OPENBLAS_CORETYPE OPENBLAS_L2_SIZE
 expect 0 "ready to run" "$COS2P_BINARY" doctor --output here
-for word in "CPU  " "BLAS  " "GPU  " "board  " "memory  " "output  .*MB/s" "MPI  .*Open MPI" "link  .*push [0-9]* MB/s, pull [0-9]* MB/s, [0-9]* us"; do
+for word in "CPU  " "BLAS  " "GPU  " "board  " "memory  " "energy  " "output  .*MB/s" "MPI  .*Open MPI" "link  .*push [0-9]* MB/s, pull [0-9]* MB/s, [0-9]* us"; do
   grep -q -- "$word" out.txt || bad "the screen has no '$word': $(cat out.txt)"
 done
 [ -e here ] && bad "doctor left $(ls -d here/*) behind"

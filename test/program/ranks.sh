@@ -18,6 +18,16 @@ done
 expect 0 "round    2/2" bash "$LAUNCH" -n 3 -- train "${TINY[@]}" --rounds 2 --frozen-blocks 1 --output frozen
 expect 0 "block_00 .*, frozen" "$COS2P_BINARY" inspect frozen/latest
 expect 0 "round    3/3" bash "$LAUNCH" -n 3 -- train --resume frozen --rounds 3
+# Another version of the program on one of the ranks is refused in words.
+version=$("$COS2P_BINARY" --version | grep -oE '[0-9]+\.[0-9]+\.[0-9]+')
+sed "s/${version//./\\.}/${version%?}x/g" "$COS2P_BINARY" >other && chmod +x other
+cat >mixed <<TEXT
+#!/bin/sh
+if [ "\$OMPI_COMM_WORLD_RANK" = 2 ]; then exec "$PWD/other" "\$@"; fi
+exec "$COS2P_BINARY" "\$@"
+TEXT
+chmod +x mixed
+expect 6 "worker 2 on .* is cos2p ${version%?}x" bash "$LAUNCH" -n 3 --binary "$PWD/mixed" -- train "${TINY[@]}" --rounds 2 --output mixed-run
 expect 2 "already has 5 rounds" bash "$LAUNCH" -n 4 -- train --resume run
 expect 4 "number of clients" bash "$LAUNCH" -n 4 -- train --resume run --rounds 9 --clients 7
 finish

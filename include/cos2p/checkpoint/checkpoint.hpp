@@ -15,7 +15,7 @@ namespace cos2p {
 
 /// Present layout of the file, and the oldest that is read; others are refused. checkpoints/README.md
 /// documents each path.
-inline constexpr int kSchemaVersion = 3;
+inline constexpr int kSchemaVersion = 4;
 inline constexpr int kOldestSchemaVersion = 2;
 
 /// /meta

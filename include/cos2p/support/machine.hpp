@@ -20,6 +20,8 @@ Machine describe_machine(const std::string& root = "");
 
 /// This host's name.
 std::string host_name();
+/// "little" or "big": of this machine.
+const char* byte_order();
 /// Bytes that may still be written where `path` lies; 0 where that cannot be told.
 std::uint64_t free_disk_bytes(const std::string& path);
 /// Seconds since 1970 of the wall clock.
