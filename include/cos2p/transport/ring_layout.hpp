@@ -47,7 +47,7 @@ std::uint64_t task_check(std::uint64_t sequence, const ClientTask* tasks, std::u
 /// Describes one slot; written after the payload. Each slot carries the whole MessageHeader, so that every
 /// slot can be judged without having seen another.
 struct SlotHeader {
-  static constexpr std::uint64_t kMagic = 0x31746f6c73703263ULL;  ///< "c2pslot1"
+  static constexpr std::uint64_t kMagic = 0x32746f6c73703263ULL;  ///< "c2pslot2"
   std::uint64_t sequence =
       0;  ///< number of the slot since the channel began, from 1; its place is (sequence - 1) % slots
   std::uint64_t magic = 0;
