@@ -53,8 +53,10 @@ int main(int argc, char** argv) {
     for (const Segment& segment : table) {
       const UnitSet all = segment.units > 0 ? UnitSet::all(segment.units) : UnitSet();
       std::vector<MergeInput> inputs;
-      for (const torch::Tensor& update : updates)
-        inputs.push_back({update.data_ptr<float>() + offset, &all, 1, 1});
+      for (const torch::Tensor& update : updates) {
+        const auto* values = reinterpret_cast<const std::byte*>(update.data_ptr<float>() + offset);
+        inputs.push_back({PackedValues{ValueType::float32, values, segment.numel}, &all, 1, 1});
+      }
       const MergeKernel kernel(segment, inputs, nullptr, {});
       float* values = target.data_ptr<float>() + offset;
       parallel_for((segment.numel + kPart - 1) / kPart, threads, [&](std::int64_t part) {

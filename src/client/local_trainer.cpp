@@ -15,6 +15,7 @@
 #include "cos2p/support/clock.hpp"
 #include "cos2p/support/memory.hpp"
 #include "cos2p/support/narrow.hpp"
+#include "error_feedback.hpp"
 #include "linear_training.hpp"
 #include "local_steps.hpp"
 #include "unit_choice.hpp"
@@ -45,6 +46,7 @@ struct LocalTrainer::State {
   torch::Device device;
   UnitChooser units;
   Resident resident;
+  ErrorFeedback feedback;
   std::unique_ptr<LinearTraining> linear;  ///< in place of a Vit, where the model is linear
   std::vector<float> full, kept;           ///< one segment as pulled, and its kept part; reused
 
@@ -53,12 +55,14 @@ struct LocalTrainer::State {
         device(setup.table->options().linear() ? torch::Device(torch::kCPU)
                                                : choose_device(setup.device, setup.local_rank)),
         units(setup, device),
+        feedback(setup.local.push_dtype),
         full(static_cast<std::size_t>(setup.table->largest_segment())) {
     if (setup.table->options().linear()) linear = std::make_unique<LinearTraining>(setup);
   }
 
-  std::int64_t resident_bytes() const {
-    std::int64_t bytes = 0;
+  /// Of tensors that are the client's and live between its rounds, or make way for it.
+  std::int64_t resident_bytes(int client) const {
+    std::int64_t bytes = feedback.bytes(client);
     if (resident.model) {
       for (SegmentId id : resident.model->segments()) bytes += resident.model->flat(id).nbytes();
       for (const auto& [id, values] : resident.received) bytes += values.nbytes();
@@ -71,7 +75,7 @@ struct LocalTrainer::State {
   void prepare(WorkerChannel& channel, const ClientTask& task, const Assignment& window);
   LocalRound hand_over(const ClientTask& task, int index, const RoundReport& report);
   LocalUpdate update_of(const ClientTask& task, int index, SegmentId id, std::uint64_t base_version,
-                        std::int64_t values) const;
+                        const UnitSet& kept_units, Span<const float> values);
   int steps_of(std::int64_t samples) const;
   std::int64_t samples_of(const ClientTask& task) const {
     return narrow<std::int64_t>(setup.partition->at(static_cast<std::size_t>(task.client)).size());
@@ -163,20 +167,29 @@ void LocalTrainer::State::prepare(WorkerChannel& channel, const ClientTask& task
   }
 }
 
-/// Header and units; the values are still missing.
+/// Borrows `values` where they are pushed as they are.
 LocalUpdate LocalTrainer::State::update_of(const ClientTask& task, int index, SegmentId id,
-                                           std::uint64_t base_version, std::int64_t values) const {
+                                           std::uint64_t base_version, const UnitSet& kept_units,
+                                           Span<const float> values) {
+  const Segment& segment = (*setup.table)[id];
   LocalUpdate update;
-  if ((*setup.table)[id].units > 0) update.bitmap = resident.model->units(id).bitmap();
+  if (segment.units > 0) update.bitmap = kept_units.bitmap();
+  if (setup.local.push_dtype == ValueType::float32) {
+    update.values = {reinterpret_cast<const std::byte*>(values.data()), values.size_bytes()};
+  } else {
+    update.owned = feedback.pack(task.client, segment, kept_units, values);
+    update.values = update.owned;
+  }
   MessageHeader& header = update.header;
   header.kind = MessageKind::segment_update;
+  header.value_type = setup.local.push_dtype;
   header.client = task.client;
   header.client_round = index;
   header.segment = id.value();
   header.base_version = base_version;
   header.weight = static_cast<double>(samples_of(task));
   header.bitmap_bytes = narrow<std::int64_t>(update.bitmap.size());
-  header.body_bytes = values_offset(header.bitmap_bytes) + values * narrow<std::int64_t>(sizeof(float));
+  header.body_bytes = values_offset(header.bitmap_bytes) + narrow<std::int64_t>(update.values.size());
   return update;
 }
 
@@ -185,23 +198,20 @@ LocalRound LocalTrainer::State::hand_over(const ClientTask& task, int index, con
   round.client = ClientId(task.client);
   round.index = index;
   round.report = report;
-  for (SegmentId id : resident.model->trained_segments()) {
+  const std::vector<SegmentId> trained = resident.model->trained_segments();
+  feedback.keep_only(task.client, trained);
+  for (SegmentId id : trained) {
     torch::Tensor pushed = resident.model->flat(id);
     if (setup.merge == MergeKind::deltas) {
       torch::Tensor& received = resident.received.at(id.value());
       at::sub_out(received, pushed, received);
       pushed = received;
     }
-    const auto count = static_cast<std::size_t>(pushed.numel());
-    LocalUpdate update = update_of(task, index, id, resident.versions.at(id.value()), pushed.numel());
-    if (pushed.is_cpu()) {
-      update.values = {pushed.data_ptr<float>(), count};
-    } else {
-      const torch::Tensor host = pushed.cpu();
-      update.owned.assign(host.data_ptr<float>(), host.data_ptr<float>() + count);
-      update.values = update.owned;
-    }
-    round.updates.push_back(std::move(update));
+    const torch::Tensor host = pushed.cpu();  // itself, where it lies there
+    round.updates.push_back(update_of(task, index, id, resident.versions.at(id.value()),
+                                      resident.model->units(id),
+                                      {host.data_ptr<float>(), static_cast<std::size_t>(host.numel())}));
+    if (!pushed.is_cpu()) round.updates.back().own_values();
   }
   round.report.updates = narrow<std::int64_t>(round.updates.size());
   return round;
@@ -229,17 +239,16 @@ std::optional<LocalRound> LocalTrainer::State::run_linear(WorkerChannel& channel
     const ScopedTimer timer(report.compute_s);
     if (!linear->run(task.client, index, notice, keep_going, report)) return std::nullopt;
   }
+  report.peak_memory += feedback.bytes(task.client);
   if (!setup.shares_process) report.peak_resident = narrow<std::int64_t>(peak_resident_bytes());
   report.updates = 1;
-  round.updates.push_back(update_of(task, index, id, version, setup.table->parameters()));
-  LocalUpdate& update = round.updates.back();
-  update.values = linear->values();
+  Span<const float> pushed = linear->values();
   if (setup.merge == MergeKind::deltas) {
-    std::transform(update.values.begin(), update.values.end(), received.begin(), received.begin(),
-                   std::minus<>());
-    update.owned = std::move(received);
-    update.values = update.owned;
+    std::transform(pushed.begin(), pushed.end(), received.begin(), received.begin(), std::minus<>());
+    pushed = received;
   }
+  round.updates.push_back(update_of(task, index, id, version, {}, pushed));
+  if (setup.merge == MergeKind::deltas) round.updates.back().own_values();
   return round;
 }
 
@@ -249,7 +258,7 @@ std::optional<LocalRound> LocalTrainer::run(WorkerChannel& channel, const Client
   RoundReport report;
   const std::int64_t pulled = channel.stats().bytes_pulled;
   // Tensors of others in this process (a server that evaluates, in-process) are not this client's.
-  const std::int64_t others = tensor_memory::current() - state_->resident_bytes();
+  const std::int64_t others = tensor_memory::current() - state_->resident_bytes(task.client);
   tensor_memory::reset_peak();
   const Assignment window = window_at(*state_->setup.table, task.assignment, index);
   if (state_->units.due(task, index)) {
@@ -274,11 +283,13 @@ std::optional<LocalRound> LocalTrainer::run(WorkerChannel& channel, const Client
   return state_->hand_over(task, index, report);
 }
 
+void LocalUpdate::own_values() {
+  if (owned.empty()) owned.assign(values.begin(), values.end());
+  values = owned;
+}
+
 void LocalRound::own_values() {
-  for (LocalUpdate& update : updates) {
-    if (update.owned.empty()) update.owned.assign(update.values.begin(), update.values.end());
-    update.values = update.owned;
-  }
+  for (LocalUpdate& update : updates) update.own_values();
 }
 
 bool push_round(WorkerChannel& channel, const LocalRound& round, bool measure_time) {
@@ -295,7 +306,7 @@ bool push_round(WorkerChannel& channel, const LocalRound& round, bool measure_ti
       const std::vector<Span<const std::byte>> parts{
           {reinterpret_cast<const std::byte*>(update.bitmap.data()), update.bitmap.size()},
           {kPadding, padding},
-          {reinterpret_cast<const std::byte*>(update.values.data()), update.values.size_bytes()}};
+          update.values};
       MessageHeader header = update.header;
       header.server_round = round.started_in;
       if (!channel.push(header, parts)) return false;

@@ -158,6 +158,12 @@ const std::vector<WeightMaskKind>& all_values<WeightMaskKind>() {
 }
 
 template <>
+const std::vector<ValueType>& all_values<ValueType>() {
+  static const std::vector<ValueType> values{ValueType::float32, ValueType::bf16, ValueType::int8};
+  return values;
+}
+
+template <>
 const std::vector<OptimizerKind>& all_values<OptimizerKind>() {
   static const std::vector<OptimizerKind> values{OptimizerKind::sgd, OptimizerKind::adamw};
   return values;

@@ -91,6 +91,11 @@ void add_local_training(Table& t) {
   t.whole("micro-batch", AT(local.micro_batch), 0, 1 << 20,
           "clients whose budget does not hold a batch's activations run it in parts of at least so many "
           "samples and add up the gradients; 0 = never");
+  t.choice<ValueType>(
+      "push-dtype", AT(local.push_dtype),
+      "how the values that clients push are written: 4, 2 or about 1 byte each; what rounding "
+      "takes from an update is added to the client's next one, which takes it 2 bytes of "
+      "memory a trained value");
   t.choice<OptimizerKind>("optimizer", AT(local.optimizer), "of the clients");
   only(
       t.real("momentum", AT(local.momentum), 0, true, 0.9999, "of sgd; 0 = none"), "optimizer",

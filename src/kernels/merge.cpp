@@ -15,10 +15,16 @@ constexpr std::int64_t kBlock =
     2048;  // values summed at a time: 16 KiB of sums stay in the first-level cache
 constexpr std::int64_t kTask = 64 * kBlock;  // values that one thread takes at a time
 
+/// Values of an input from `offset` on.
+struct Source {
+  PackedValues values;
+  std::int64_t offset = 0;
+};
+
 /// A stretch of the full segment whose values all have the same contributors and weights.
 struct Run {
   std::int64_t offset = 0, count = 0;
-  std::vector<const float*> sources;  ///< where each input's values begin
+  std::vector<Source> sources;        ///< where each input's values begin
   std::vector<double> steps;          ///< its weight * kValueSteps
   std::vector<std::int64_t> weights;  ///< its weight * kWeightSteps, where values are counted that changed
   double scale = 0, keep = 0;
@@ -70,7 +76,7 @@ class RunBuilder {
   }
 
   void add_source(Run& run, std::size_t input, std::int64_t offset) const {
-    run.sources.push_back(inputs_[input].values + offset);
+    run.sources.push_back({inputs_[input].values, offset});
     run.steps.push_back(inputs_[input].discounted * kValueSteps);
     if (step_.changed) run.weights.push_back(std::llround(inputs_[input].weight * kWeightSteps));
   }
@@ -129,21 +135,33 @@ class RunBuilder {
   std::vector<Run> runs_;
 };
 
-/// sums[j] += all of the run's sources at begin + j.
+/// The source's values at begin, at most kBlock: as they lie there, or unpacked to `room`.
+const float* floats_of(const Source& source, std::int64_t begin, std::int64_t count, float* room) {
+  begin += source.offset;
+  if (source.values.type == ValueType::float32)
+    return reinterpret_cast<const float*>(source.values.data) + begin;
+  unpack_values(source.values, begin, {room, static_cast<std::size_t>(count)});
+  return room;
+}
+
+/// sums[j] += all of the run's sources at begin + j; at most kBlock.
 void add_sources(const Run& run, std::int64_t begin, std::int64_t* sums, std::int64_t count) {
+  float room[detail::kSources][kBlock];
   const auto sources = static_cast<int>(run.sources.size());
   for (int first = 0; first < sources; first += detail::kSources) {
     const int taken = std::min(detail::kSources, sources - first);
     const float* at[detail::kSources];
-    for (int k = 0; k < taken; ++k) at[k] = run.sources[static_cast<std::size_t>(first + k)] + begin;
+    for (int k = 0; k < taken; ++k)
+      at[k] = floats_of(run.sources[static_cast<std::size_t>(first + k)], begin, count, room[k]);
     detail::add_fixed_point(sums, at, run.steps.data() + first, taken, count);
   }
 }
 
-/// changed[j] += the weights of the run's sources that are not 0 at begin + j.
+/// changed[j] += the weights of the run's sources that are not 0 at begin + j; at most kBlock.
 void add_changed(const Run& run, std::int64_t begin, std::int64_t* changed, std::int64_t count) {
+  float room[kBlock];
   for (std::size_t k = 0; k < run.sources.size(); ++k)
-    detail::add_where_changed(changed, run.sources[k] + begin, run.weights[k], count);
+    detail::add_where_changed(changed, floats_of(run.sources[k], begin, count, room), run.weights[k], count);
 }
 
 /// `block` <- what stands in `values` (of sums, from i on), or zeros where there are none.
@@ -228,9 +246,12 @@ void accumulate_segment(const Segment& segment, Span<const MergeInput> inputs, P
   const std::vector<Run> runs = RunBuilder(segment, inputs, nullptr, nullptr, step).build();
   for (const Run& run : runs) {
     parallel_for((run.count + kTask - 1) / kTask, threads, [&](std::int64_t task) {
-      const std::int64_t begin = task * kTask, count = std::min(kTask, run.count - begin);
-      add_sources(run, begin, sums.values.data() + run.offset + begin, count);
-      if (changed) add_changed(run, begin, sums.changed.data() + run.offset + begin, count);
+      const std::int64_t end = std::min((task + 1) * kTask, run.count);
+      for (std::int64_t begin = task * kTask; begin < end; begin += kBlock) {
+        const std::int64_t count = std::min(kBlock, end - begin);
+        add_sources(run, begin, sums.values.data() + run.offset + begin, count);
+        if (changed) add_changed(run, begin, sums.changed.data() + run.offset + begin, count);
+      }
     });
   }
   for (const MergeInput& input : inputs) {
@@ -244,8 +265,20 @@ void accumulate_segment(const Segment& segment, Span<const MergeInput> inputs, P
   }
 }
 
-bool values_in_range(Span<const float> values) {
-  return !detail::any_out_of_range(values.data(), static_cast<std::int64_t>(values.size()), kValueLimit);
+bool values_in_range(ValueType type, Span<const std::byte> deciding) {
+  const auto* floats = reinterpret_cast<const float*>(deciding.data());
+  const auto bytes = static_cast<std::int64_t>(deciding.size());
+  if (type == ValueType::float32) return !detail::any_out_of_range(floats, bytes / 4, kValueLimit);
+  // No byte is further from 0 than -128.
+  if (type == ValueType::int8) return !detail::any_out_of_range(floats, bytes / 4, kValueLimit / 128);
+  const PackedValues halves{type, deciding.data(), bytes / 2};
+  float room[kBlock];
+  for (std::int64_t begin = 0; begin < halves.count; begin += kBlock) {
+    const std::int64_t count = std::min(kBlock, halves.count - begin);
+    unpack_values(halves, begin, {room, static_cast<std::size_t>(count)});
+    if (detail::any_out_of_range(room, count, kValueLimit)) return false;
+  }
+  return true;
 }
 
 void gather_segment(const Segment& segment, const UnitSet& units, Span<const float> full, Span<float> out) {

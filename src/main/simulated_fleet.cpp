@@ -27,28 +27,37 @@ std::uint64_t key_of(double time_s) {
 
 PendingUpdate saved_update(const LocalUpdate& update) {
   const MessageHeader& header = update.header;
-  return {header.client,
-          header.client_round,
-          header.segment,
-          header.base_version,
-          header.weight,
-          update.bitmap,
-          {update.values.begin(), update.values.end()}};
+  const PackedValues values{header.value_type, update.values.data(),
+                            packed_count(header.value_type, narrow<std::int64_t>(update.values.size()))};
+  PendingUpdate saved{header.client,
+                      header.client_round,
+                      header.segment,
+                      header.base_version,
+                      header.weight,
+                      update.bitmap,
+                      std::vector<float>(static_cast<std::size_t>(values.count))};
+  unpack_values(values, 0, saved.values);
+  return saved;
 }
+
+/// As floats, whatever it was pushed as before: the values are the same.
 
 LocalUpdate restored_update(const PendingUpdate& saved) {
   LocalUpdate update;
   const auto bitmap_bytes = narrow<std::int64_t>(saved.bitmap.size());
+  const PackedValues values(saved.values);
+  const std::int64_t bytes = packed_bytes(values.type, values.count);
   update.header = {MessageKind::segment_update,
+                   values.type,
                    saved.client,
                    saved.client_round,
                    saved.segment,
                    saved.base_version,
                    saved.weight,
                    bitmap_bytes,
-                   values_offset(bitmap_bytes) + narrow<std::int64_t>(saved.values.size() * sizeof(float))};
+                   values_offset(bitmap_bytes) + bytes};
   update.bitmap = saved.bitmap;
-  update.owned = saved.values;
+  update.owned.assign(values.data, values.data + bytes);
   return update;
 }
 

@@ -187,12 +187,18 @@ std::int64_t optimizer_floats(const TrainingShape& training, std::int64_t traine
   return training.momentum ? trained : 0;
 }
 
+/// What rounding took from updates, two bytes each, in floats.
+std::int64_t lost_floats(const TrainingShape& training, std::int64_t trained) {
+  return training.push_dtype == ValueType::float32 ? 0 : (trained + 1) / 2;
+}
+
 /// `batch`: floats of the samples that are there at a time.
 MemoryEstimate peak_memory(const std::vector<PartCost>& parts, std::int64_t batch, const PlanCost& cost,
                            const TrainingShape& training) {
   // Where gradients are added up, those of all weights stay from one piece of the batch to the next.
   const std::int64_t added_up = training.accumulates() ? cost.trained_parameters : 0;
-  Peak peak(cost.parameters + (training.deltas ? cost.trained_parameters : 0),
+  Peak peak(cost.parameters + (training.deltas ? cost.trained_parameters : 0) +
+                lost_floats(training, cost.trained_parameters),
             optimizer_floats(training, cost.trained_parameters));
   std::int64_t saved = batch, input = 0;
   for (const PartCost& part : parts) {
@@ -257,10 +263,12 @@ PlanCost linear_cost(const SegmentTable& table, const TrainingShape& training) {
   cost.parameters = cost.trained_parameters = parameters;
   cost.forward_flops = product_flops(batch, m.image_values(), m.classes);
   cost.step_flops = 2 * cost.forward_flops;  // images need no gradient
-  cost.memory.weights = cost.memory.gradients = parameters * kFloat;
+  cost.memory.gradients = parameters * kFloat;
+  cost.memory.weights = (parameters + lost_floats(training, parameters)) * kFloat;
   cost.memory.optimizer = optimizer_floats(training, parameters) * kFloat;
   cost.memory.activations = (batch_floats(m, batch) + batch * m.classes) * kFloat;
-  cost.pull_bytes = cost.push_bytes = parameters * kFloat;
+  cost.pull_bytes = parameters * kFloat;
+  cost.push_bytes = packed_bytes(training.push_dtype, parameters);
   return cost;
 }
 
@@ -271,7 +279,9 @@ MaskPhase plan_mask_phase(const SegmentTable& table, const Assignment& assignmen
   constexpr int kWidths = 16;     // steps between all units and those kept
   constexpr int kLeastShare = 4;  // of a training batch: fewer images say too little about a unit
   const ModelOptions& m = table.options();
-  const std::int64_t limit = estimate_cost(table, assignment, training).memory.total();
+  const PlanCost step = estimate_cost(table, assignment, training);
+  const std::int64_t lost = lost_floats(training, step.trained_parameters) * kFloat;  // lives here too
+  const std::int64_t limit = step.memory.total() - lost;
   const int least_batch = std::max(1, training.batch_size / kLeastShare);
   Assignment candidates = assignment;
   candidates.frozen_blocks = 0;
@@ -283,7 +293,7 @@ MaskPhase plan_mask_phase(const SegmentTable& table, const Assignment& assignmen
     for (; shape.batch_size >= least_batch; shape.batch_size = (shape.batch_size + 1) / 2) {
       const MaskCost cost = mask_cost(table, candidates, shape);
       if (cost.memory <= limit)
-        return {shape.batch_size, candidates.heads, candidates.neurons, cost.memory, cost.flops};
+        return {shape.batch_size, candidates.heads, candidates.neurons, cost.memory + lost, cost.flops};
       if (shape.batch_size == 1) break;
     }
   }
@@ -303,7 +313,7 @@ PlanCost estimate_cost(const SegmentTable& table, const Assignment& assignment,
     cost.step_flops += part.forward_flops;
     if (!part.trained) continue;
     cost.trained_parameters += part.parameters;
-    cost.push_bytes += part.parameters * kFloat;
+    cost.push_bytes += packed_bytes(training.push_dtype, part.parameters);
     cost.step_flops += part.backward_flops;
   }
   const ModelOptions& m = table.options();

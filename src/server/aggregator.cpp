@@ -18,8 +18,9 @@ UnitSet units_of(const Segment& segment, const MessageHeader& header, const Buff
   return UnitSet::from_bitmap(segment.units, {bitmap, static_cast<std::size_t>(header.bitmap_bytes)});
 }
 
+/// -1 where no number of values has this size.
 std::int64_t value_count(const MessageHeader& header) {
-  return (header.body_bytes - values_offset(header.bitmap_bytes)) / static_cast<std::int64_t>(sizeof(float));
+  return packed_count(header.value_type, header.body_bytes - values_offset(header.bitmap_bytes));
 }
 
 }  // namespace
@@ -42,18 +43,21 @@ std::string to_string(UpdateVerdict verdict) {
 
 bool part_in_range(const MessageHeader& header, std::int64_t offset, Span<const std::byte> part) {
   if (header.kind != MessageKind::segment_update) return true;
-  const std::int64_t bitmap =
-      std::min<std::int64_t>(std::max<std::int64_t>(values_offset(header.bitmap_bytes) - offset, 0),
-                             static_cast<std::int64_t>(part.size()));
-  const std::size_t bytes = part.size() - static_cast<std::size_t>(bitmap);
+  const std::int64_t values = values_offset(header.bitmap_bytes);
+  const std::int64_t first = std::max(offset, values);
+  const std::int64_t last = std::min(offset + static_cast<std::int64_t>(part.size()),
+                                     values + deciding_bytes(header.value_type, value_count(header)));
+  if (last <= first) return true;
   // Workers fill slot after slot. In pieces that values do not begin and end with, they cannot be looked at
   // here: then the whole update is, once it is there.
-  if ((offset + bitmap) % sizeof(float) != 0 || bytes % sizeof(float) != 0) return false;
-  return values_in_range({reinterpret_cast<const float*>(part.data() + bitmap), bytes / sizeof(float)});
+  const std::int64_t size = header.value_type == ValueType::bf16 ? 2 : 4;
+  if (offset % size != 0 || last % size != 0) return false;
+  return values_in_range(header.value_type, part.subspan(static_cast<std::size_t>(first - offset),
+                                                         static_cast<std::size_t>(last - first)));
 }
 
-const float* Aggregator::Pending::values() const {
-  return reinterpret_cast<const float*>(body.data() + values_offset(header.bitmap_bytes));
+PackedValues Aggregator::Pending::values() const {
+  return {header.value_type, body.data() + values_offset(header.bitmap_bytes), value_count(header)};
 }
 
 Aggregator::Aggregator(const SegmentTable& table, ModelStore& store, const PolicyOptions& policy,
@@ -143,13 +147,19 @@ UpdateVerdict Aggregator::check_shape(const MessageHeader& header, std::string& 
     reason = fmt::format("local round {} cannot be", header.client_round);
     return UpdateVerdict::malformed;
   }
+  if (!is_known(header.value_type)) {
+    reason = fmt::format("{}: values of type {} cannot be", segment.name,
+                         static_cast<std::uint16_t>(header.value_type));
+    return UpdateVerdict::malformed;
+  }
   const std::int64_t bitmap = segment.units > 0 ? UnitSet::bitmap_bytes(segment.units) : 0;
   const std::int64_t values = header.body_bytes - values_offset(bitmap);
-  const std::int64_t smallest = segment.numel_with(0) * static_cast<std::int64_t>(sizeof(float));
-  if (header.bitmap_bytes != bitmap || values < smallest || values > segment.bytes() || values % 4 != 0) {
-    reason =
-        fmt::format("{}: {} bytes with a unit bitmap of {} cannot be (bitmap {}, values {} to {} bytes)",
-                    segment.name, header.body_bytes, header.bitmap_bytes, bitmap, smallest, segment.bytes());
+  const std::int64_t smallest = packed_bytes(header.value_type, segment.numel_with(0));
+  const std::int64_t largest = packed_bytes(header.value_type, segment.numel);
+  if (header.bitmap_bytes != bitmap || values < smallest || values > largest || value_count(header) < 0) {
+    reason = fmt::format(
+        "{}: {} bytes with a unit bitmap of {} cannot be (bitmap {}, {} values {} to {} bytes)", segment.name,
+        header.body_bytes, header.bitmap_bytes, bitmap, to_string(header.value_type), smallest, largest);
     return UpdateVerdict::malformed;
   }
   return UpdateVerdict::accepted;
@@ -202,8 +212,8 @@ UpdateVerdict Aggregator::add(Message update, double now_s, std::string& reason)
     return UpdateVerdict::malformed;
   }
   pending.body = std::move(update.body);
-  if (!update.values_in_range &&
-      !values_in_range({pending.values(), static_cast<std::size_t>(value_count(header))})) {
+  const PackedValues values = pending.values();
+  if (!update.values_in_range && !values_in_range(values.type, values.deciding())) {
     reason = fmt::format("{}: a value is not a number, infinite, or above {}", segment.name, kValueLimit);
     return UpdateVerdict::not_finite;
   }
@@ -413,7 +423,8 @@ void Aggregator::save(Checkpoint& checkpoint) const {
       saved.base_version = pending.header.base_version;
       saved.weight = pending.header.weight;
       if (segment.units > 0) saved.bitmap = pending.units.bitmap();
-      saved.values.assign(pending.values(), pending.values() + value_count(pending.header));
+      saved.values.resize(static_cast<std::size_t>(pending.values().count));
+      unpack_values(pending.values(), 0, saved.values);
       checkpoint.state.pending.push_back(std::move(saved));
     }
   }

@@ -44,7 +44,7 @@ void DepthMomentum::distil(const Segment& segment, const std::vector<std::int32_
     mean_[i] = static_cast<float>(sum / static_cast<double>(deltas.size()));
   }
   all_units_ = UnitSet::all(segment.units);
-  inputs.push_back({mean_.data(), &all_units_, 0, moved});
+  inputs.push_back({mean_, &all_units_, 0, moved});
 }
 
 void DepthMomentum::learn(const Segment& segment, const std::vector<std::int32_t>& clients,

@@ -175,6 +175,13 @@ BOOST_AUTO_TEST_CASE(a_mask_phase_needs_no_more_memory_than_training) {
     BOOST_TEST_MESSAGE(c.name << ": " << phase.heads << " heads and " << phase.neurons << " neurons, batch "
                               << phase.batch_size << ", measured " << measured / 1024 << " KiB, predicted "
                               << static_cast<double>(phase.memory) / 1024 << ", training " << limit / 1024);
+    TrainingShape packed = c.training;  // what rounding took from updates is there in both
+    packed.push_dtype = ValueType::int8;
+    const PlanCost with_packing = estimate_cost(table, c.assignment, packed);
+    const MaskPhase beside = plan_mask_phase(table, c.assignment, packed);
+    BOOST_TEST(beside.memory <= with_packing.memory.total());
+    BOOST_TEST(beside.memory - phase.memory ==
+               with_packing.memory.weights - estimate_cost(table, c.assignment, c.training).memory.weights);
     BOOST_TEST(measured <= limit, c.name << ": " << measured << " bytes, training is allowed " << limit);
     const double ratio = static_cast<double>(phase.memory) / measured;
     BOOST_TEST(ratio > 0.8, c.name << ": " << ratio);

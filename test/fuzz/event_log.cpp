@@ -41,12 +41,14 @@ void append_record(Bytes& file, Input& input) {
   if (record.kind == EventKind::message) {
     const SegmentId id(static_cast<std::int32_t>(input.choice(static_cast<std::size_t>(table.size()))));
     const int client = static_cast<int>(input.choice(4)), round = static_cast<int>(input.choice(8));
-    const bool report = input.choice(4) == 0;
+    const std::size_t kind = input.choice(4);
+    const bool report = kind == 0;
     const std::uint64_t base = 1 + input.choice(8);
     const auto units = static_cast<int>(input.choice(10));
     const auto value = input.number<float>();
     WholeMessage message =
-        report ? small_report(client, round) : small_update(table[id], client, round, base, units, value);
+        report ? small_report(client, round)
+               : small_update(table[id], client, round, base, units, value, static_cast<ValueType>(kind - 1));
     if ((fixes & 8U) != 0) message.header.client_round = input.number<std::int32_t>();
     append(body, &message.header, sizeof message.header);
     append(body, message.body.data(), message.body.size());
@@ -72,7 +74,7 @@ int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   if (form % 2 == 0) {
     file = input.rest();
   } else {
-    constexpr std::uint64_t kFileMagic = 0x31676f6c76653263ULL;
+    constexpr std::uint64_t kFileMagic = 0x32676f6c76653263ULL;
     append(file, &kFileMagic, sizeof kFileMagic);
     while (!input.empty()) append_record(file, input);
   }

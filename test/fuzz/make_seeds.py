@@ -72,6 +72,7 @@ partition-seed = 0
 patch = "auto"
 policy = "semi-async"
 profile = "orin-nano"
+push-dtype = "float32"
 quiet = false
 reselect-every = 5
 resume = ""
@@ -220,8 +221,8 @@ def hdf5():
 
 
 def server():
-    def update(client, round_, segment, units, value, piece=0, damaged=255):
-        return bytes([2, 1, client, round_, segment, units]) + struct.pack("<f", value) + bytes([0, 0, piece, damaged])
+    def update(client, round_, segment, units, value, piece=0, damaged=255, kind=1):
+        return bytes([2, kind, client, round_, segment, units]) + struct.pack("<f", value) + bytes([0, 0, piece, damaged])
 
     def report(client, round_):
         return bytes([2, 0, client, round_, 0]) + bytes([0, 0, 0, 255])
@@ -231,6 +232,9 @@ def server():
             steps = b"".join(update(client, 0, segment, 0, 0.25) for client in range(3) for segment in range(8))
             seed("ring", f"round-{model}-{policy}", bytes([model, policy]) + steps + report(0, 0) + report(1, 0) + bytes([5, 7, 8]))
     seed("ring", "damaged", bytes([0, 0]) + update(0, 0, 1, 0, 1.0, 0, 1) + update(0, 0, 2, 0, 1.0) + bytes([6, 7, 3]))
+    for kind, name in ((6, "bf16"), (7, "int8")):  # packed updates, whole and in pieces that cut values
+        steps = b"".join(update(client, 0, segment, client, 0.25, 0 if segment % 2 else 197, kind=kind) for client in range(3) for segment in range(8))
+        seed("ring", name, bytes([0, 0]) + steps + report(0, 0) + bytes([5, 7, 8]))
     seed("ring", "raw", bytes([0, 0, 0]) + struct.pack("<H", 256) + bytes([64]) + bytes(range(64)) + bytes([7, 8]))
     slot = struct.pack("<QQQqqQ", 1, 0, 1, 0, 104, 0) + struct.pack("<Iiii", 2, 0, 0, -1) + struct.pack("<Qdqq", 0, 1.0, 0, 104) + bytes(32)
     seed("ring", "slot", bytes([0, 0, 1, 0x3f]) + slot + bytes(128) + bytes([7, 8]))
@@ -241,7 +245,9 @@ def server():
     message = record(1, bytes([1, 0, 3, 1, 0]) + struct.pack("<f", 0.5))
     seed("event_log", "replayed", bytes([1]) + message + record(2) + record(3) + record(4) + record(5) + record(8))
     seed("event_log", "read-only", bytes([3]) + message + record(6) + record(7))
-    seed("event_log", "file", bytes([0]) + struct.pack("<Q", 0x31676F6C76653263) + bytes(64))
+    packed = b"".join(record(1, bytes([segment, 0, 0, kind, 0, 0]) + struct.pack("<f", 0.5)) for segment, kind in ((1, 2), (2, 3)))
+    seed("event_log", "packed", bytes([1]) + packed + record(2))
+    seed("event_log", "file", bytes([0]) + struct.pack("<Q", 0x32676F6C76653263) + bytes(64))
 
 
 def faults():

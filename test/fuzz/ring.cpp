@@ -113,8 +113,9 @@ class Worker {
     const auto units = static_cast<int>(kind == 0 ? 0 : input.choice(10));
     const float value = kind == 0 ? 0 : input.number<float>();
     const std::uint64_t base = run_.store.version(id);
-    WholeMessage message =
-        kind == 0 ? small_report(client, round) : small_update(table[id], client, round, base, units, value);
+    const ValueType type = kind < 6 ? ValueType::float32 : kind == 6 ? ValueType::bf16 : ValueType::int8;
+    WholeMessage message = kind == 0 ? small_report(client, round)
+                                     : small_update(table[id], client, round, base, units, value, type);
     const std::size_t changes = input.choice(8);
     for (std::size_t i = 0; i < changes; ++i) {
       const std::size_t at = input.choice(sizeof(MessageHeader));

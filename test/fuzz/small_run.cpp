@@ -118,13 +118,14 @@ Message WholeMessage::message() const {
 }
 
 WholeMessage small_update(const Segment& segment, int client, int round, std::uint64_t base, int units,
-                          float value) {
+                          float value, ValueType type) {
   WholeMessage whole;
   std::vector<std::int32_t> kept;
   for (std::int32_t u = 0; u < segment.units && (units == 0 || u < units); ++u) kept.push_back(u);
   const UnitSet set(segment.units, kept);
   const Bytes bitmap = segment.units > 0 ? set.bitmap() : Bytes{};
   MessageHeader& header = whole.header;
+  header.value_type = type;
   header.client = client;
   header.client_round = round;
   header.segment = segment.id.value();
@@ -133,9 +134,16 @@ WholeMessage small_update(const Segment& segment, int client, int round, std::ui
   header.bitmap_bytes = narrow<std::int64_t>(bitmap.size());
   const std::vector<float> values(static_cast<std::size_t>(segment.numel_with(set.size())), value);
   const auto at = static_cast<std::size_t>(values_offset(header.bitmap_bytes));
-  whole.body.assign(at + values.size() * sizeof(float), 0);
+  const std::int64_t bytes = packed_bytes(type, narrow<std::int64_t>(values.size()));
+  whole.body.assign(at + narrow<std::size_t>(bytes), 0);
   std::copy(bitmap.begin(), bitmap.end(), whole.body.begin());
-  std::memcpy(whole.body.data() + at, values.data(), values.size() * sizeof(float));
+  if (type == ValueType::float32) {
+    std::memcpy(whole.body.data() + at, values.data(), values.size() * sizeof(float));
+  } else {
+    std::vector<std::uint16_t> lost(values.size(), 0);
+    pack_values(type, values, lost,
+                {reinterpret_cast<std::byte*>(whole.body.data() + at), narrow<std::size_t>(bytes)});
+  }
   header.body_bytes = narrow<std::int64_t>(whole.body.size());
   return whole;
 }

@@ -37,9 +37,9 @@ struct WholeMessage {
   Bytes body;
   Message message() const;  ///< as a channel delivers it
 };
-/// An update of the first `units` units (0 = of all), every value `value`.
+/// An update of the first `units` units (0 = of all), every value `value`, packed as `type` says.
 WholeMessage small_update(const Segment& segment, int client, int round, std::uint64_t base, int units,
-                          float value);
+                          float value, ValueType type = ValueType::float32);
 WholeMessage small_report(int client, int round);
 
 /// A checkpoint of such a run after some rounds, with updates that wait and everything else that one can

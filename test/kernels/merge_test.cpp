@@ -54,7 +54,7 @@ Updates random_updates(const Segment& segment, int count, Rng& rng) {
   for (int i = 0; i < count; ++i) {
     const auto k = static_cast<std::size_t>(i);
     const double weight = quantize_weight(0.01 + 0.99 * rng.uniform());
-    u.inputs.push_back({u.values[k].data(), &u.units[k], weight, quantize_weight(weight * rng.uniform())});
+    u.inputs.push_back({u.values[k], &u.units[k], weight, quantize_weight(weight * rng.uniform())});
   }
   return u;
 }
@@ -130,6 +130,36 @@ BOOST_AUTO_TEST_CASE(merge_equals_the_rule_written_out) {
   }
 }
 
+BOOST_AUTO_TEST_CASE(packed_updates_merge_as_what_they_stand_for) {
+  const SegmentTable table = small_table();
+  for (int seed = 0; seed < 20; ++seed) {
+    Rng rng(static_cast<std::uint64_t>(seed));
+    for (const Segment& segment : table) {
+      Updates updates = random_updates(segment, 1 + seed % 7, rng);
+      std::vector<std::vector<std::byte>> packed;
+      std::vector<MergeInput> inputs = updates.inputs;
+      for (std::size_t k = 0; k < inputs.size(); ++k) {
+        std::vector<float>& values = updates.values[k];
+        const auto count = static_cast<std::int64_t>(values.size());
+        const ValueType type = k % 2 == 0 ? ValueType::int8 : ValueType::bf16;
+        std::vector<std::uint16_t> lost(values.size(), 0);
+        packed.emplace_back(static_cast<std::size_t>(packed_bytes(type, count)));
+        pack_values(type, values, lost, packed.back());
+        inputs[k].values = {type, packed.back().data(), count};
+        unpack_values(inputs[k].values, 0, values);
+      }
+      std::vector<float> expected = random_values(segment.numel, rng), values = expected, folded = expected;
+      merge(segment, updates.inputs, nullptr, {}, expected);
+      merge(segment, inputs, nullptr, {}, values, 1 + 100 * static_cast<std::size_t>(seed));
+      BOOST_TEST(values == expected);
+      PartialSums sums;
+      accumulate_segment(segment, inputs, sums, 2);
+      merge(segment, {}, &sums, {}, folded);
+      BOOST_TEST(folded == expected);
+    }
+  }
+}
+
 BOOST_AUTO_TEST_CASE(order_of_arrival_and_folding_do_not_change_a_bit) {
   const SegmentTable table = small_table();
   for (int seed = 0; seed < 20; ++seed) {
@@ -164,7 +194,7 @@ BOOST_AUTO_TEST_CASE(units_nobody_trained_keep_their_value) {
   const std::vector<float> update = random_values(segment.numel_with(1), rng);
   std::vector<float> values = random_values(segment.numel, rng);
   const std::vector<float> before = values;
-  merge(segment, std::vector<MergeInput>{{update.data(), &units, 1, 1}}, nullptr, {}, values);
+  merge(segment, std::vector<MergeInput>{{update, &units, 1, 1}}, nullptr, {}, values);
   for (const TensorSpec& tensor : segment.tensors) {
     for (std::int64_t i = 0; i < tensor.numel(); ++i) {
       const bool trained = !tensor.per_unit || i / tensor.row() == 3;
@@ -182,22 +212,25 @@ BOOST_AUTO_TEST_CASE(one_full_weight_update_replaces_the_value) {
     const std::vector<float> update = random_values(segment.numel, rng);
     std::vector<float> values(static_cast<std::size_t>(segment.numel),
                               std::numeric_limits<float>::quiet_NaN());
-    merge(segment, std::vector<MergeInput>{{update.data(), &all, 1, 1}}, nullptr, {}, values);
+    merge(segment, std::vector<MergeInput>{{update, &all, 1, 1}}, nullptr, {}, values);
     for (std::size_t i = 0; i < values.size(); ++i) BOOST_REQUIRE_SMALL(values[i] - update[i], 1e-8F);
   }
 }
 
 BOOST_AUTO_TEST_CASE(values_that_are_no_numbers_are_found_wherever_they_stand) {
+  const auto in_range = [](const std::vector<float>& values) {
+    return values_in_range(ValueType::float32, PackedValues(values).deciding());
+  };
   for (std::size_t at : {0, 1023, 1024, 4999}) {
     for (float bad :
          {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity(), -kValueLimit}) {
       std::vector<float> values(5000, 1.0F);
-      BOOST_TEST(values_in_range(values));
+      BOOST_TEST(in_range(values));
       values[at] = bad;
-      BOOST_TEST(!values_in_range(values));
+      BOOST_TEST(!in_range(values));
     }
   }
-  BOOST_TEST(values_in_range({}));
+  BOOST_TEST(in_range({}));
 }
 
 BOOST_AUTO_TEST_CASE(gather_takes_the_rows_of_the_kept_units) {
@@ -273,7 +306,7 @@ BOOST_AUTO_TEST_CASE(deltas_are_added_by_their_weight) {
   TwoUnits t;
   const UnitSet first(2, {0}), both = UnitSet::all(2);
   const std::vector<float> a = t.constant(first, 0.5F), b = t.constant(both, -0.25F);
-  const std::vector<MergeInput> inputs{{a.data(), &first, 1, 0.5}, {b.data(), &both, 0.5, 0.5}};
+  const std::vector<MergeInput> inputs{{a, &first, 1, 0.5}, {b, &both, 0.5, 0.5}};
   Anchor anchor;
   anchor.shared = 0.5;
   MergeKernel(t.segment, inputs, nullptr, anchor, step_of(true, 2, 0, t.velocity)).merge(0, t.values);
@@ -288,7 +321,7 @@ BOOST_AUTO_TEST_CASE(the_rate_goes_a_part_of_the_way_to_the_mean_of_values) {
   TwoUnits t;
   const UnitSet both = UnitSet::all(2);
   const std::vector<float> a = t.constant(both, 3);
-  MergeKernel(t.segment, std::vector<MergeInput>{{a.data(), &both, 1, 0.5}}, nullptr, {},
+  MergeKernel(t.segment, std::vector<MergeInput>{{a, &both, 1, 0.5}}, nullptr, {},
               step_of(false, 0.5, 0, t.velocity))
       .merge(0, t.values);
   BOOST_TEST(t.values[t.at(0)] == 1.5F);  // 1 + 0.5 * 0.5 * (3 - 1)
@@ -303,7 +336,7 @@ BOOST_AUTO_TEST_CASE(velocity_of_units_nobody_trained_stands_still) {
     for (int round = 0; round < 3; ++round) {
       const UnitSet& units = round == 1 ? both : first;
       const std::vector<float> update = t.constant(units, 2);
-      MergeKernel(t.segment, std::vector<MergeInput>{{update.data(), &units, 1, 1}}, nullptr, {},
+      MergeKernel(t.segment, std::vector<MergeInput>{{update, &units, 1, 1}}, nullptr, {},
                   step_of(deltas, 0.25, 0.5, t.velocity))
           .merge(0, t.values);
       v = 0.5 * v + (deltas ? 2 : 2 - w);
@@ -329,7 +362,7 @@ BOOST_AUTO_TEST_CASE(each_value_is_averaged_over_the_updates_that_changed_it) {
       std::vector<float> a = t.constant(both, 0), b = a;
       a[0] = a[1] = 0.5F;
       b[1] = b[2] = -0.25F;
-      const std::vector<MergeInput> inputs{{a.data(), &both, 1, 1}, {b.data(), &both, 0.5, 0.5}};
+      const std::vector<MergeInput> inputs{{a, &both, 1, 1}, {b, &both, 0.5, 0.5}};
       MergeStep step = step_of(true, 1, momentum, t.velocity);
       step.changed = true;
       PartialSums sums;

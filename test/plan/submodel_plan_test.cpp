@@ -142,6 +142,17 @@ BOOST_AUTO_TEST_CASE(costs_count_what_plans_hold_and_train) {
   BOOST_TEST(cost.pull_bytes == pulled);
   BOOST_TEST(cost.push_bytes == 4 * trained);
   BOOST_TEST(cost.memory.weights == 4 * held);
+  TrainingShape packed;
+  packed.push_dtype = ValueType::bf16;
+  const PlanCost of_bf16 = estimate_cost(table, assignment, packed);
+  BOOST_TEST(of_bf16.push_bytes == 2 * trained);
+  BOOST_TEST(of_bf16.pull_bytes == pulled);
+  BOOST_TEST(of_bf16.memory.weights == 4 * held + 4 * ((trained + 1) / 2));  // and what rounding took
+  packed.push_dtype = ValueType::int8;
+  const PlanCost of_int8 = estimate_cost(table, assignment, packed);
+  BOOST_TEST(of_int8.push_bytes > trained);
+  BOOST_TEST(of_int8.push_bytes < trained + trained / 8);
+  BOOST_TEST(of_int8.memory.weights == of_bf16.memory.weights);
   BOOST_TEST(cost.memory.optimizer == 4 * trained);
   BOOST_TEST(estimate_cost(table, assignment, {32, OptimizerKind::adamw, true}).memory.optimizer ==
              8 * trained);

@@ -272,6 +272,59 @@ BOOST_AUTO_TEST_CASE(bad_updates_are_dropped_and_named) {
   BOOST_TEST((a.add(constant_update(attention(), 0, 0, 0, 1), 0, reason) == UpdateVerdict::duplicate));
 }
 
+BOOST_AUTO_TEST_CASE(packed_updates_are_checked_as_they_come_and_when_they_are_there) {
+  const float nan = std::numeric_limits<float>::quiet_NaN(),
+              infinity = std::numeric_limits<float>::infinity();
+  for (const ValueType type : {ValueType::bf16, ValueType::int8}) {
+    Aggregator a(table, store, policy_of(PolicyKind::async), trainers(2), 1);
+    const auto verdict = [&](Message message) { return a.add(std::move(message), 0, reason); };
+    const auto update = [&](float value) { return constant_update(attention(), 0, 0, 0, value, type); };
+    const auto in_range = [&](const Message& message, std::int64_t piece) {
+      bool result = true;
+      for (std::int64_t at = 0; at < message.header.body_bytes; at += piece) {
+        const std::int64_t size = std::min(piece, message.header.body_bytes - at);
+        result = result && part_in_range(message.header, at,
+                                         {message.body.data() + at, static_cast<std::size_t>(size)});
+      }
+      return result;
+    };
+    for (const float bad : {nan, infinity, -infinity, 5000.0F, -5000.0F}) {
+      BOOST_TEST(!in_range(update(bad), 64));
+      BOOST_TEST(!in_range(update(bad), 1 << 20));
+      BOOST_TEST((verdict(update(bad)) == UpdateVerdict::not_finite));
+    }
+    for (const float good : {0.0F, -1.0F, 1e-30F, 4000.0F}) {
+      BOOST_TEST(in_range(update(good), 64));
+      BOOST_TEST(in_range(update(good), 4096));
+    }
+    for (const std::int64_t bytes : {-4, -2, -1, 1, 2, 4, 1000}) {
+      Message wrong = update(1);
+      wrong.body = buffer_of(static_cast<std::size_t>(wrong.header.body_bytes + bytes));
+      std::memcpy(wrong.body.data(), update(1).body.data(), 64);  // the units
+      wrong.header.body_bytes += bytes;
+      BOOST_TEST((verdict(std::move(wrong)) == UpdateVerdict::malformed), bytes << ": " << reason);
+    }
+    // What was packed one way is no update of another, or of one that nobody knows.
+    for (const auto other : {ValueType::float32, type == ValueType::bf16 ? ValueType::int8 : ValueType::bf16,
+                             static_cast<ValueType>(3), static_cast<ValueType>(65535)}) {
+      Message wrong = update(1);
+      wrong.header.value_type = other;
+      BOOST_TEST((verdict(std::move(wrong)) == UpdateVerdict::malformed));
+    }
+    BOOST_TEST(value() == 0);
+    BOOST_TEST((verdict(update(0.5F)) == UpdateVerdict::accepted));
+    // What waits stands in a checkpoint as the numbers that it means.
+    Checkpoint checkpoint;
+    a.save(checkpoint);
+    BOOST_REQUIRE(checkpoint.state.pending.size() == 1U);
+    BOOST_TEST(checkpoint.state.pending[0].values ==
+               std::vector<float>(static_cast<std::size_t>(attention().numel), 0.5F));
+    BOOST_TEST(a.merge_ready(0).size() == 1U);
+    BOOST_TEST(value() == 0.5F);
+    zero(store, table);
+  }
+}
+
 BOOST_AUTO_TEST_CASE(a_client_cannot_write_what_its_plan_does_not_train) {
   auto fleet = trainers(1);
   fleet[0].assignment.kept_blocks = 1;

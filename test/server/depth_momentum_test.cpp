@@ -82,7 +82,7 @@ BOOST_AUTO_TEST_CASE(narrow_clients_are_of_no_class) {
   const Segment& segment = table[table.attention(0)];
   const UnitSet all = UnitSet::all(segment.units);
   const std::vector<float> delta(static_cast<std::size_t>(segment.numel), 1.0F);
-  std::vector<MergeInput> inputs{{delta.data(), &all, 1, 1}};
+  std::vector<MergeInput> inputs{{delta, &all, 1, 1}};
   momentum.learn(segment, {0}, inputs);
   momentum.distil(segment, {0}, inputs);
   BOOST_TEST(inputs.size() == 1U);

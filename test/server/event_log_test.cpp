@@ -52,9 +52,10 @@ struct Recorded {
   }
   void local_round(int client, int index, float value, double now_s) {
     for (const Segment& segment : table)
-      core.handle(constant_update(segment, client, index, store.version(segment.id), value), now_s);
+      core.handle(constant_update(segment, client, index, store.version(segment.id), value, type), now_s);
     core.handle(round_report(client, index, 100, 1.0), now_s);
   }
+  ValueType type = ValueType::float32;  ///< of the updates
   void run(int rounds, std::uint64_t limit = 0) {
     for (const Segment& segment : table)
       store.restore(segment.id, std::vector<float>(static_cast<std::size_t>(segment.numel), 0.5F), 0);
@@ -89,6 +90,17 @@ BOOST_FIXTURE_TEST_CASE(a_replay_comes_to_the_same_bits, Recorded) {
   BOOST_TEST(result.merges > 20 * table.size() / 2);
   BOOST_TEST(model_hash(result.end) == model_hash(store));
   BOOST_TEST(result.end.state.round == core.round());
+}
+
+BOOST_FIXTURE_TEST_CASE(packed_updates_are_recorded_as_they_came, Recorded) {
+  run(20);
+  const auto whole = std::filesystem::file_size(log_path());
+  type = ValueType::int8;
+  run(20);
+  BOOST_TEST(std::filesystem::file_size(log_path()) < whole);
+  const ReplayResult result = replay();
+  BOOST_TEST(result.difference == "");
+  BOOST_TEST(model_hash(result.end) == model_hash(store));
 }
 
 BOOST_FIXTURE_TEST_CASE(a_log_that_was_cut_is_good_up_to_there, Recorded) {

@@ -26,26 +26,32 @@ inline Buffer buffer_of(std::size_t bytes) {
           [](void*, std::byte* released, std::size_t) { std::free(released); }};
 }
 
-/// An update of all units of a segment, every value `value`.
-inline Message constant_update(const Segment& segment, int client, int round, std::uint64_t base,
-                               float value) {
+/// An update of all units of a segment, every value `value`, packed as `type` says.
+inline Message constant_update(const Segment& segment, int client, int round, std::uint64_t base, float value,
+                               ValueType type = ValueType::float32) {
   Message message;
   message.worker = WorkerRank(1);
   MessageHeader& header = message.header;
+  header.value_type = type;
   header.client = client;
   header.client_round = round;
   header.segment = segment.id.value();
   header.base_version = base;
   header.bitmap_bytes = segment.units > 0 ? UnitSet::bitmap_bytes(segment.units) : 0;
-  header.body_bytes = values_offset(header.bitmap_bytes) + segment.bytes();
+  header.body_bytes = values_offset(header.bitmap_bytes) + packed_bytes(type, segment.numel);
   message.body = buffer_of(static_cast<std::size_t>(header.body_bytes));
   if (segment.units > 0) {
     const std::vector<std::uint8_t> bitmap = UnitSet::all(segment.units).bitmap();
     std::memcpy(message.body.data(), bitmap.data(), bitmap.size());
   }
   const std::vector<float> values(static_cast<std::size_t>(segment.numel), value);
-  std::memcpy(message.body.data() + values_offset(header.bitmap_bytes), values.data(),
-              values.size() * sizeof(float));
+  std::byte* at = message.body.data() + values_offset(header.bitmap_bytes);
+  if (type == ValueType::float32) {
+    std::memcpy(at, values.data(), values.size() * sizeof(float));
+  } else {
+    std::vector<std::uint16_t> lost(values.size(), 0);
+    pack_values(type, values, lost, {at, static_cast<std::size_t>(packed_bytes(type, segment.numel))});
+  }
   return message;
 }
 

@@ -18,9 +18,12 @@ namespace cos2p {
 struct LocalUpdate {
   MessageHeader header;
   std::vector<std::uint8_t> bitmap;  ///< kept units
-  Span<const float> values;  ///< of the kept units, or what training added to them (MergeKind); borrowed from
-                             ///< the trainer until its next round, or from `owned`
-  std::vector<float> owned;
+  /// Of the kept units, or what training added to them (MergeKind), packed as the header says; borrowed from
+  /// the trainer until its next round, or from `owned`.
+  Span<const std::byte> values;
+  std::vector<std::byte> owned;
+  /// Copies borrowed values.
+  void own_values();
 };
 
 /// What one local round of one client gave.

@@ -81,6 +81,7 @@ struct LocalTrainingOptions {
   bool ordered_dropout_distillation =
       false;  ///< a step trains the whole width, and the drawn one imitates it
   WeightMaskKind weight_mask = WeightMaskKind::none;
+  ValueType push_dtype = ValueType::float32;  ///< of the values that are pushed
   ObjectiveOptions objective;
 };
 

@@ -6,6 +6,7 @@
 
 #include "cos2p/model/segment_table.hpp"
 #include "cos2p/model/unit_set.hpp"
+#include "cos2p/support/packed_values.hpp"
 #include "cos2p/support/span.hpp"
 
 namespace cos2p {
@@ -25,7 +26,7 @@ double quantize_weight(double weight);
 /// One client's update of a segment, in the layout of its submodel: the segment's tensors with the kept units
 /// only.
 struct MergeInput {
-  const float* values = nullptr;   ///< units->size() decides how many: segment.numel_with(units->size())
+  PackedValues values;             ///< units->size() decides how many: segment.numel_with(units->size())
   const UnitSet* units = nullptr;  ///< kept units (empty set for segments without units)
   double weight = 0;               ///< share in the mean, quantized
   double discounted = 0;  ///< the part of `weight` that moves the value (staleness), quantized, <= weight
@@ -91,8 +92,9 @@ class MergeKernel {
 void accumulate_segment(const Segment& segment, Span<const MergeInput> inputs, PartialSums& sums, int threads,
                         bool changed = false);
 
-/// True where every value is finite and below kValueLimit.
-bool values_in_range(Span<const float> values);
+/// True where every value is finite and below kValueLimit, by what decides it: the deciding_bytes() of packed
+/// values, or a part of these that cuts none.
+bool values_in_range(ValueType type, Span<const std::byte> deciding);
 
 /// full segment -> the layout of a submodel with `units`; `out` has segment.numel_with(units.size()) values.
 void gather_segment(const Segment& segment, const UnitSet& units, Span<const float> full, Span<float> out);

@@ -6,6 +6,7 @@
 
 #include "cos2p/model/segment_table.hpp"
 #include "cos2p/model/unit_set.hpp"
+#include "cos2p/support/packed_values.hpp"
 
 namespace cos2p {
 
@@ -68,6 +69,8 @@ struct TrainingShape {
   /// gradients of all weights exist all the time. 0 = the whole batch.
   int micro_batch = 0;
   bool hint = false;  ///< shallower exits learn the features of the deepest (feature_hint())
+  /// Of what is pushed; unless it is float32, what rounding took from it is kept, in bf16.
+  ValueType push_dtype = ValueType::float32;
   bool accumulates() const { return micro_batch > 0 && micro_batch < batch_size; }
 };
 
@@ -75,7 +78,9 @@ struct TrainingShape {
 /// that the parts add up to the peak (gradients are few while most activations are there, and the other way
 /// round). The program itself (libraries, BLAS buffers) is not part of it.
 struct MemoryEstimate {
-  std::int64_t weights = 0;      ///< of all held segments; and what was received of those trained (deltas)
+  /// Of all held segments; of those trained also what was received (deltas) and what rounding took
+  /// (push_dtype).
+  std::int64_t weights = 0;
   std::int64_t gradients = 0;    ///< those that exist at that moment; frozen segments have none
   std::int64_t optimizer = 0;    ///< one float per trained one with momentum, two with AdamW
   std::int64_t activations = 0;  ///< the batch, and what the forward pass keeps for the backward pass
@@ -88,7 +93,8 @@ struct PlanCost {
   double forward_flops = 0, step_flops = 0;  ///< of one batch; multiply and add counted as two
   MemoryEstimate memory;
   std::int64_t pull_bytes = 0,
-               push_bytes = 0;  ///< of one round: full segments down, kept units of trained segments up
+               push_bytes =
+                   0;  ///< of one round: full segments down, kept units of trained segments up, packed
 };
 /// Costs depend only on how many units are kept, not on which. FLOPs are those of matrix products that are
 /// really computed: of the deepest kept block, the class token's row alone where no other is read. Throws

@@ -85,7 +85,7 @@ class Aggregator {
     double weight = 0;  ///< quantized share of the largest client's
     double discounted = 0;
     std::int32_t staleness = 0;
-    const float* values() const;
+    PackedValues values() const;
   };
   struct SegmentState {
     std::vector<Pending> pending;

@@ -6,19 +6,21 @@
 #include <memory>
 #include <type_traits>
 
+#include "cos2p/support/packed_values.hpp"
 #include "cos2p/support/span.hpp"
 #include "cos2p/support/typed_id.hpp"
 
 namespace cos2p {
 
-enum class MessageKind : std::uint32_t {
-  segment_update = 1,  ///< body: unit bitmap (bitmap_bytes, padded to 64), then the kept values (float32)
+enum class MessageKind : std::uint16_t {
+  segment_update = 1,  ///< body: unit bitmap (bitmap_bytes, padded to 64), then the kept values, packed
   round_report = 2,    ///< body: one RoundReport; comes after all segment updates of that local round
 };
 
 /// What stands in front of a message's body, on the wire as it is here (little endian, no padding).
 struct MessageHeader {
   MessageKind kind = MessageKind::segment_update;
+  ValueType value_type = ValueType::float32;  ///< segment_update only
   std::int32_t client = -1;
   std::int32_t client_round = 0;   ///< 0-based count of this client's local rounds
   std::int32_t segment = -1;       ///< segment_update only
