@@ -150,9 +150,9 @@ void add_sources(const Run& run, std::int64_t begin, std::int64_t* sums, std::in
   const auto sources = static_cast<int>(run.sources.size());
   for (int first = 0; first < sources; first += detail::kSources) {
     const int taken = std::min(detail::kSources, sources - first);
+    const Source* from = run.sources.data() + first;
     const float* at[detail::kSources];
-    for (int k = 0; k < taken; ++k)
-      at[k] = floats_of(run.sources[static_cast<std::size_t>(first + k)], begin, count, room[k]);
+    for (int k = 0; k < taken; ++k) at[k] = floats_of(from[k], begin, count, room[k]);
     detail::add_fixed_point(sums, at, run.steps.data() + first, taken, count);
   }
 }

@@ -154,7 +154,7 @@ BOOST_AUTO_TEST_CASE(packed_updates_merge_as_what_they_stand_for) {
       BOOST_TEST(values == expected);
       PartialSums sums;
       accumulate_segment(segment, inputs, sums, 2);
-      merge(segment, {}, &sums, {}, folded);
+      merge(segment, std::vector<MergeInput>{}, &sums, {}, folded);
       BOOST_TEST(folded == expected);
     }
   }

@@ -53,10 +53,19 @@ struct Peer {
     if (kind == "segment") header.segment = 1000;
     if (kind == "replay") header.client_round = tasks.front().next_round;
     if (kind == "version") header.base_version += 1000000;
-    header.body_bytes = static_cast<std::int64_t>(values.size() * sizeof(float));
+    if (kind == "type") header.value_type = static_cast<ValueType>(9);
+    const PackedValues floats(values);
+    std::vector<std::byte> body(floats.data, floats.data + values.size() * sizeof(float));
+    if (kind == "scale") {  // what is infinite is packed with a scale that is not a number
+      values[3] = std::numeric_limits<float>::infinity();
+      std::vector<std::uint16_t> lost(values.size(), 0);
+      header.value_type = ValueType::int8;
+      body.resize(static_cast<std::size_t>(packed_bytes(header.value_type, segment.numel)));
+      pack_values(header.value_type, values, lost, body);
+    }
+    header.body_bytes = static_cast<std::int64_t>(body.size());
     channel->heartbeat();
-    return channel->push(
-        header, {{reinterpret_cast<const std::byte*>(values.data()), values.size() * sizeof(float)}});
+    return channel->push(header, {body});
   }
 };
 

@@ -79,11 +79,11 @@ expect 6 "its secret is not this run's" "$COS2P_BINARY" join forged.json
 port=$(json hostile/join.json port)
 (exec 3<>"/dev/tcp/127.0.0.1/$port" && head -c 4096 /dev/urandom >&3) 2>/dev/null
 (exec 3<>"/dev/tcp/127.0.0.1/$port" && sleep 12) 2>/dev/null &
-for kind in nan huge size forged segment replay; do
+for kind in nan huge scale size type forged segment replay; do
   expect 0 "put out" "$hostile" hostile $kind 100
   more_rounds hostile 2
 done
-[ "$(grep -c "put out: .* messages that could not be used" hostile.txt)" -eq 6 ] || bad "hostile: $(grep -c "put out" hostile.txt) of 6 peers were put out: $(grep "put out" hostile.txt)"
+[ "$(grep -c "put out: .* messages that could not be used" hostile.txt)" -eq 8 ] || bad "hostile: $(grep -c "put out" hostile.txt) of 8 peers were put out: $(grep "put out" hostile.txt)"
 grep -q "is not one of its own" hostile.txt || bad "hostile: no word about forged messages"
 stop hostile
 expect 0 "the newest checkpoint holds the same" "$COS2P_BINARY" replay hostile

@@ -92,12 +92,9 @@ BOOST_FIXTURE_TEST_CASE(a_replay_comes_to_the_same_bits, Recorded) {
   BOOST_TEST(result.end.state.round == core.round());
 }
 
-BOOST_FIXTURE_TEST_CASE(packed_updates_are_recorded_as_they_came, Recorded) {
-  run(20);
-  const auto whole = std::filesystem::file_size(log_path());
+BOOST_FIXTURE_TEST_CASE(so_does_one_of_packed_updates, Recorded) {
   type = ValueType::int8;
   run(20);
-  BOOST_TEST(std::filesystem::file_size(log_path()) < whole);
   const ReplayResult result = replay();
   BOOST_TEST(result.difference == "");
   BOOST_TEST(model_hash(result.end) == model_hash(store));
