@@ -14,7 +14,7 @@ usage() {
 Usage: benchmark/results/run.sh [--data DIR] [--sets A,B,...] [--tables A,B,...] [--output DIR] [--program FILE] [--jobs N] [--methods A,B,...]
 
   --data DIR      has a directory for each set, named as the set (default: $data)
-  --sets A,B,...  of fashion-mnist, cifar-10, sst-2 (default: all)
+  --sets A,B,...  of fashion-mnist, cifar-10, sst-2, 20-newsgroups (default: the first three)
   --tables A,...  of dirichlet, iid (all methods on unlike and on like data), ablation (co-s2p without its parts, and its best
                   rival with what helped it), time (simulated seconds to the rival's accuracy), memory (co-s2p with budgets that are 35 %
                   smaller) (default: all)
