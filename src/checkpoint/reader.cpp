@@ -395,8 +395,7 @@ Checkpoint read_root(const h5::Group& root) {
     check_index(history, "a row's client", row.client, narrow<std::int64_t>(checkpoint.clients.size()));
     check_round(history, "a row's client_round", row.client_round);
   }
-  if (version > 2)
-    checkpoint.history.members = history.read_table<MemberRow>("members", member_columns());
+  if (version > 2) checkpoint.history.members = history.read_table<MemberRow>("members", member_columns());
   return checkpoint;
 }
 

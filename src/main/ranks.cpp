@@ -68,7 +68,8 @@ Experiment make_shared_experiment(const RunOptions& options, int executors, bool
                          Vocabulary::from_text(text, lower_case, "the server's vocabulary"));
 }
 
-/// Ends a job whose ranks are not the same program: before anything else, as text, which all byte orders share.
+/// Ends a job whose ranks are not the same program: before anything else, as text, which all byte orders
+/// share.
 void require_same_program(const MpiRuntime& mpi) {
   constexpr int kBytes = 128;
   char own[kBytes] = {};

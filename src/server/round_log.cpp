@@ -103,11 +103,12 @@ void RoundLog::evaluation(const std::vector<EvaluationRow>& rows) {
 
 void RoundLog::client(const ClientRow& row) {
   const RoundReport& r = row.report;
-  write_row(clients_, fmt::format("{},{},{},{:.3f},{},{},{},{:.6f},{:.6f},{:.4f},{:.4f},{:.4f},{},{},{},{},{}\n",
-                                  row.round, row.client, row.client_round, row.time_s, r.samples, r.steps,
-                                  r.updates, r.loss, r.accuracy, r.compute_s, r.transfer_s, r.waiting_s,
-                                  r.bytes_pulled, r.bytes_pushed, r.peak_memory, r.peak_resident,
-                                  std::isnan(r.energy_j) ? "" : fmt::format("{:.3f}", r.energy_j)));
+  write_row(
+      clients_,
+      fmt::format("{},{},{},{:.3f},{},{},{},{:.6f},{:.6f},{:.4f},{:.4f},{:.4f},{},{},{},{},{}\n", row.round,
+                  row.client, row.client_round, row.time_s, r.samples, r.steps, r.updates, r.loss, r.accuracy,
+                  r.compute_s, r.transfer_s, r.waiting_s, r.bytes_pulled, r.bytes_pushed, r.peak_memory,
+                  r.peak_resident, std::isnan(r.energy_j) ? "" : fmt::format("{:.3f}", r.energy_j)));
 }
 
 void RoundLog::line(const std::string& text) {

@@ -118,7 +118,8 @@ std::vector<Counter> rapl_counters(const std::string& root) {
   return counters;
 }
 
-/// The driver's library, of which four functions are used; their signatures are stable by its version suffixes.
+/// The driver's library, of which four functions are used; their signatures are stable by its version
+/// suffixes.
 class Nvml {
  public:
   Nvml() : library_(::dlopen("libnvidia-ml.so.1", RTLD_NOW | RTLD_LOCAL)) {
@@ -169,8 +170,7 @@ struct EnergyMeter::State {
   explicit State(const std::string& root) : rails(ina_rails(root)), counters(rapl_counters(root)) {
     if (gpus.gpus() > 0) {
       counters.push_back({fmt::format("NVML {} GPU{}", gpus.gpus(), gpus.gpus() > 1 ? "s" : ""),
-                          [this] { return gpus.millijoules(); }, 1e-3, 0,
-                          gpus.millijoules().value_or(0)});
+                          [this] { return gpus.millijoules(); }, 1e-3, 0, gpus.millijoules().value_or(0)});
     }
     for (const Rail& rail : rails) add_name("INA3221 " + rail.name);
     for (const Counter& counter : counters) add_name(counter.name);

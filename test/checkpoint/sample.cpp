@@ -29,7 +29,8 @@ RoundReport random_report(Rng& rng) {
                       &r.peak_resident}) {
     *field = static_cast<std::int64_t>(rng());
   }
-  for (auto* field : {&r.loss, &r.accuracy, &r.compute_s, &r.transfer_s, &r.waiting_s, &r.energy_j}) *field = rng.normal();
+  for (auto* field : {&r.loss, &r.accuracy, &r.compute_s, &r.transfer_s, &r.waiting_s, &r.energy_j})
+    *field = rng.normal();
   return r;
 }
 

@@ -90,7 +90,7 @@ BOOST_AUTO_TEST_CASE(rapl_counts_packages_and_memory_over_the_end_of_its_range) 
   zone("intel-rapl:0", "package-0", "9000000");
   zone("intel-rapl:0:0", "core", "5000000");  // a part of the package
   zone("intel-rapl:0:1", "dram", "1000000");
-  zone("intel-rapl:1", "psys", "1000000");    // the whole machine, with the package once more
+  zone("intel-rapl:1", "psys", "1000000");  // the whole machine, with the package once more
   EnergyMeter meter(system.root());
   BOOST_TEST(meter.sources() == "RAPL package-0, RAPL dram");
   BOOST_TEST(meter.joules() == 0.0);

@@ -51,7 +51,8 @@ struct RoundReport {
   std::int64_t bytes_pulled = 0, bytes_pushed = 0;
   std::int64_t peak_memory = 0;    ///< bytes: tensors of this client's training step at their largest
   std::int64_t peak_resident = 0;  ///< bytes: the process
-  double energy_j = std::numeric_limits<double>::quiet_NaN();  ///< that the machine took from the pull to the push (EnergyMeter)
+  double energy_j = std::numeric_limits<double>::quiet_NaN();  ///< that the machine took from the pull to the
+                                                               ///< push (EnergyMeter)
 };
 static_assert(std::is_trivially_copyable_v<RoundReport>);
 
