@@ -12,7 +12,7 @@ same() { # A B: no weight, merge, round or evaluation differs (the mean squared 
 value() {
   python3 - "$1" "$2" <<'PY'
 import csv, sys
-table = lambda name: [{k: float(v) for k, v in row.items()} for row in csv.DictReader(open(f"{sys.argv[2]}/{name}.csv"))]
+table = lambda name: [{k: float(v) for k, v in row.items() if v} for row in csv.DictReader(open(f"{sys.argv[2]}/{name}.csv"))]
 rounds, clients = table("metrics"), table("clients")
 print(eval(sys.argv[1]))
 PY
