@@ -37,7 +37,7 @@ start() {  # NAME OPTIONS...
   shift
   rm -rf "$name"
   mpirun_on_hosts --enable-recovery -n 4 "$COS2P_BINARY" train --config "$root/mpi_launch/images.toml" "${data[@]}" --seed "$seed" \
-    --emulate-speeds 1,0.5,0.125 --suspect-after 3 --rounds "$rounds" --output "$name" --threads 1 "$@" >"$name.txt" 2>&1 &
+    --emulate-speeds 1,0.5,0.125 --suspect-after 3 --worker-timeout 30 --rounds "$rounds" --output "$name" --threads 1 "$@" >"$name.txt" 2>&1 &
   job=$!
 }
 accuracy() { sed -n 's/^test accuracy of the full model: \([0-9.]*\) %/\1/p' "$1.txt"; }
