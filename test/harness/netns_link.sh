@@ -22,9 +22,9 @@ rate() {
   tc qdisc del dev "$port" root 2>/dev/null || true
   inside tc qdisc del dev eth0 root 2>/dev/null || true
   [[ $value != none ]] || return 0
-  # As a switch: a queue of 256 KB, or what goes through in 50 ms. A burst of less than a segment of 64 KB would stop the traffic.
+  # As a switch: with a queue of 512 KB. A burst of less than a segment of 64 KB would stop the traffic.
   for at in "tc qdisc add dev $port" "inside tc qdisc add dev eth0"; do
-    $at root tbf rate "$value" burst 128kb limit "${COS2P_QUEUE:-512kb}" || skip "tc cannot limit a rate here (sch_tbf)"
+    $at root tbf rate "$value" burst 128kb limit 512kb || skip "tc cannot limit a rate here (sch_tbf)"
   done
 }
 
