@@ -41,7 +41,6 @@ PendingUpdate saved_update(const LocalUpdate& update) {
 }
 
 /// As floats, whatever it was pushed as before: the values are the same.
-
 LocalUpdate restored_update(const PendingUpdate& saved) {
   LocalUpdate update;
   const auto bitmap_bytes = narrow<std::int64_t>(saved.bitmap.size());
