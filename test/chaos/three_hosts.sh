@@ -23,10 +23,11 @@ while [[ $# -gt 0 ]]; do
     *) echo "three_hosts.sh: unknown option '$1'" >&2 && exit 2 ;;
   esac
 done
-export COS2P_BINARY
-COS2P_BINARY=$(realpath "$program")
+program=$(realpath "$program")
 mkdir -p "$output"
 cd "$output" || exit 1
+source "$root/test/program/lib.sh" "$program" "$root"
+unset OPENBLAS_CORETYPE OPENBLAS_L2_SIZE
 IFS=, read -r -a host <<<"$COS2P_HOSTS"
 fail() {
   echo "FAILED: $1" >&2
@@ -35,54 +36,38 @@ fail() {
 start() {  # NAME OPTIONS...
   local name=$1
   shift
-  rm -rf "$name"
   mpirun_on_hosts --enable-recovery -n 4 "$COS2P_BINARY" train --config "$root/mpi_launch/images.toml" "${data[@]}" --seed "$seed" \
     --emulate-speeds 1,0.5,0.125 --suspect-after 3 --worker-timeout 30 --rounds "$rounds" --output "$name" --threads 1 "$@" >"$name.txt" 2>&1 &
   job=$!
 }
 accuracy() { sed -n 's/^test accuracy of the full model: \([0-9.]*\) %/\1/p' "$1.txt"; }
-until_round() {  # NAME N
-  until [[ -f $1/metrics.csv && $(wc -l <"$1/metrics.csv") -gt $2 ]]; do
-    kill -0 $job 2>/dev/null || fail "the run '$1' ended before round $2: $(tail -5 "$1.txt")"
-    sleep 0.2
-  done
-}
-said() {  # NAME TEXT
-  for _ in $(seq 600); do
-    grep -q -- "$2" "$1.txt" && return
-    sleep 0.1
-  done
-  fail "'$2' was not said: $(tail -5 "$1.txt")"
-}
-rank() {  # NAME RANK: its process
-  for pid in $(pgrep -f "$COS2P_BINARY train .*--output $1"); do
-    [[ $(readlink "/proc/$pid/exe") = "$COS2P_BINARY" ]] && grep -qzx "OMPI_COMM_WORLD_RANK=$2" "/proc/$pid/environ" && echo "$pid"
-  done
-}
+until_round() { wait_for 3600 rounds disturbed "$1" || fail "round $1 was not reached: $(tail -5 disturbed.txt)"; }
+said() { wait_for 90 grep -q -- "$1" disturbed.txt || fail "'$1' was not said: $(tail -5 disturbed.txt)"; }
+tell() { echo "round $(wc -l <disturbed/metrics.csv): $1"; }
 
 start undisturbed
 wait $job || fail "the undisturbed run ended with $?: $(tail -5 undisturbed.txt)"
 echo "undisturbed: $(accuracy undisturbed) %"
 
 start disturbed --accept-joins --event-log --event-log-limit 0
-until_round disturbed $((rounds / 4))
-kill -KILL "$(rank disturbed 2)"
-said disturbed "worker 2 is gone"
-echo "round $(wc -l <disturbed/metrics.csv): worker 2 (client 1, on the third host) killed"
-until_round disturbed $((rounds * 2 / 5))
+until_round $((rounds / 4))
+kill -KILL "$(worker disturbed 2)"
+said "worker 2 is gone"
+tell "worker 2 (client 1, on the third host) killed"
+until_round $((rounds * 2 / 5))
 "$COS2P_ON_HOST" "${host[2]}" bash "$root/mpi_launch/join.sh" --agent "$COS2P_AGENT" "${host[0]}:$PWD/disturbed" -- --threads 1 >joined.txt 2>&1 &
 joined=$!
-said disturbed "worker 4 executes client 1"
-echo "round $(wc -l <disturbed/metrics.csv): worker 4 has joined from the third host"
-until_round disturbed $((rounds / 2))
-hung=$(rank disturbed 1)
+said "worker 4 executes client 1"
+tell "worker 4 has joined from the third host"
+until_round $((rounds / 2))
+hung=$(worker disturbed 1)
 kill -STOP "$hung"
-said disturbed "worker 1 is suspect"
-echo "round $(wc -l <disturbed/metrics.csv): worker 1 (client 0, on the second host) hangs"
+said "worker 1 is suspect"
+tell "worker 1 (client 0, on the second host) hangs"
 sleep 10
 kill -CONT "$hung"
-said disturbed "worker 1 is back"
-echo "round $(wc -l <disturbed/metrics.csv): worker 1 is back"
+said "worker 1 is back"
+tell "worker 1 is back"
 wait $job
 wait $joined || fail "the newcomer ended with $?: $(tail -5 joined.txt)"
 "$COS2P_BINARY" replay disturbed >replay.txt 2>&1 || fail "the event log and the model differ: $(cat replay.txt)"
