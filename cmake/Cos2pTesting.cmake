@@ -11,6 +11,9 @@ set(COS2P_TEST_ENVIRONMENT
 
 function(cos2p_configure_test name timeout processors labels)
   set(dir ${PROJECT_BINARY_DIR}/test-work/${name})
+  if(CMAKE_CROSSCOMPILING)
+    math(EXPR timeout "20 * ${timeout}")  # under an emulator
+  endif()
   file(MAKE_DIRECTORY ${dir})
   set_tests_properties(${name} PROPERTIES TIMEOUT ${timeout} PROCESSORS ${processors} WORKING_DIRECTORY ${dir}
     LABELS "${labels}" ENVIRONMENT "${COS2P_TEST_ENVIRONMENT}" SKIP_RETURN_CODE 77)

@@ -4,13 +4,14 @@ set -euo pipefail
 
 usage() {
   cat <<'TEXT'
-Usage: mpi_launch/install_packages.sh [--tests] [--slurm] [--format] [--fuzz] [--list] [--dry-run]
+Usage: mpi_launch/install_packages.sh [--tests] [--slurm] [--format] [--fuzz] [--cross] [--list] [--dry-run]
 Installs the Debian packages (12 or later) that are missing for building and running cos2p, as root or with sudo.
 
       --tests    also what only the tests need
       --slurm    also a Slurm, for the test of the job scripts (test/program/slurm.sh is skipped without it)
       --format   also clang-format 14 and clang-tidy 14, which judge the sources
       --fuzz     also clang with libFuzzer and its OpenMP, for test/fuzz/run.sh
+      --cross    also the compiler for 64-bit ARM and qemu's user emulation, for mpi_launch/cross_build.sh
       --list     print all packages that are needed, one a line, and do nothing
       --dry-run  print those that are missing, one a line, and do nothing
   -h, --help     this text
@@ -34,6 +35,7 @@ while [[ $# -gt 0 ]]; do
     --slurm) packages+=("${slurm_packages[@]}") ;;
     --format) packages+=(clang-format-14 clang-tidy-14) ;;
     --fuzz) packages+=(clang libclang-rt-dev libomp-dev) ;;
+    --cross) packages+=(g++-aarch64-linux-gnu qemu-user-static) ;;
     --list) list=true ;;
     --dry-run) dry_run=true ;;
     -h | --help) usage && exit 0 ;;

@@ -217,9 +217,10 @@ void start_anew(char** argv, int starts, const std::map<std::string, std::string
   const ssize_t length = readlink("/proc/self/exe", path, sizeof(path) - 1);
   if (length > 0) {
     path[length] = '\0';
-    execv(path, argv);
+    execv(path, argv);  // fails under an emulator that the kernel does not know of: goes on as it is
+  } else {
+    execvp(argv[0], argv);  // no /proc
   }
-  execvp(argv[0], argv);  // no /proc
   unsetenv(kStarted);
 }
 
