@@ -23,6 +23,15 @@ void set_device(RunOptions& o, const Values& v) {
   o.device = text;
 }
 
+/// Of an option that takes 0 for "no limit".
+std::int64_t size_or_none(const std::string& text, const char* option) {
+  try {
+    return narrow<std::int64_t>(parse_bytes(text, option));
+  } catch (const Error&) {
+    throw BadValue{"a size such as 512MiB, or 0"};
+  }
+}
+
 }  // namespace
 
 void add_run(Table& t) {
@@ -89,16 +98,20 @@ void add_run(Table& t) {
   OptionSpec& limit =
       t.add("event-log-limit", "SIZE", "bytes after which nothing more is recorded; 0 = none");
   limit.set = [](RunOptions& o, const Values& v) {
-    try {
-      o.event_log_limit = narrow<std::int64_t>(parse_bytes(v.back(), "--event-log-limit"));
-    } catch (const Error&) {
-      throw BadValue{"a size such as 512MiB, or 0"};
-    }
+    o.event_log_limit = size_or_none(v.back(), "--event-log-limit");
   };
   limit.get = [](const RunOptions& o) { return std::to_string(o.event_log_limit); };
   limit.default_text = "4GiB";
   only(
       limit, "event-log", [](const RunOptions& o) { return o.event_log; }, "there is no event log");
+  t.whole("history-rows", AT(history_rows), 0, kMany,
+          "newest rows that each table of /history keeps, in memory and in checkpoints, and each CSV file "
+          "(with one "
+          "more such file, metrics.1.csv); 0 = all");
+  OptionSpec& log_limit =
+      t.add("log-limit", "SIZE", "bytes of run.log, of which one more is kept (run.1.log); 0 = none");
+  log_limit.set = [](RunOptions& o, const Values& v) { o.log_limit = size_or_none(v.back(), "--log-limit"); };
+  log_limit.get = [](const RunOptions& o) { return std::to_string(o.log_limit); };
   t.group("Run", kRanks);
   t.whole("ring-slots", AT(ring.slots), 2, 65536, "slots of a worker's channel");
   OptionSpec& slot = t.add("ring-slot-bytes", "SIZE", "bytes of a slot, for example 512KiB");

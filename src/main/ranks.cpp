@@ -162,14 +162,15 @@ int serve(MpiRuntime& mpi, const CommandLine& command, const Experiment& e,
                             (static_cast<std::size_t>(workers) + 1) * largest));
   const RunIdentity identity = make_identity(e, command.in_effect, resumed ? &*resumed : nullptr);
   ServerCore core(*e.table, store,
-                  {options.policy, options.rounds, options.seed, 0, identity, e.input, client_records(e)});
+                  {options.policy, options.rounds, options.seed, 0, identity, e.input, client_records(e),
+                   options.history_rows});
   if (resumed) core.restore(*resumed);
   const std::vector<int> process_ids = gather_process_ids(mpi.size());
   RmaServerFabric fabric(mpi, store, options.ring, clients_per_worker(e, workers));
   const LaunchInfo& launch = mpi.launch();
   Evaluator evaluator(*e.table, *e.test, options.device, options.evaluation_batch);
   print_start_block(mpi, fabric, e, environment, evaluator.device_name());
-  RoundLog log(options.output, options.rounds, options.quiet, core.history());
+  RoundLog log(options.output, options.rounds, options.quiet, core.history(), options.history_rows);
 
   const std::unique_ptr<EventLog> events =
       begin_event_log(options, core, resumed ? resumed->state.time_s : 0, resumed.has_value());
@@ -267,7 +268,8 @@ int run_train_ranks(int& argc, char**& argv, const CommandLine& given, const std
     if (!is_server) return work(mpi, experiment);
     if (resumed) check_resumable(*resumed, experiment, given.options.resume);
     prepare_output(command.options.output, command.in_effect, resumed.has_value());
-    setup_logging(role, command.options.output + "/run.log", command.options.quiet);
+    setup_logging(role, command.options.output + "/run.log", command.options.quiet,
+                  command.options.log_limit);
     return serve(mpi, command, experiment, resumed, environment);
   } catch (const Error& e) {
     // The same mistake is usually made on every rank: the server speaks first, and the others only if it does

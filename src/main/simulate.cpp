@@ -28,14 +28,11 @@ std::string duration(double seconds) {
 }
 
 /// What the rounds of this run took on this machine, and a round and an optimizer step of them.
-void print_real_time(double prepared_s, double loop_s, Span<const RoundRow> rounds,
-                     Span<const ClientRow> clients) {
-  if (rounds.empty() || clients.empty()) return;
-  std::int64_t steps = 0;
-  for (const ClientRow& row : clients) steps += row.report.steps;
+void print_real_time(double prepared_s, double loop_s, int rounds, std::int64_t steps) {
+  if (rounds == 0 || steps == 0) return;
   say(fmt::format(
       "{} rounds, {} steps in {:.4f} s of real time, after {:.2f} s to begin: {} per round, {} per step",
-      rounds.size(), steps, loop_s, prepared_s, duration(loop_s / static_cast<double>(rounds.size())),
+      rounds, steps, loop_s, prepared_s, duration(loop_s / rounds),
       duration(loop_s / static_cast<double>(steps))));
 }
 
@@ -62,7 +59,7 @@ int run_simulate(const CommandLine& given) {
   }
   if (resumed) check_resumable(*resumed, experiment, given.options.resume);
   prepare_output(options.output, command.in_effect, resumed.has_value());
-  setup_logging("server", options.output + "/run.log", options.quiet);
+  setup_logging("server", options.output + "/run.log", options.quiet, options.log_limit);
   install_signal_handlers(false);
 
   const int threads = options.threads > 0 ? options.threads : usable_cores();
@@ -72,7 +69,7 @@ int run_simulate(const CommandLine& given) {
   ServerCore core(*experiment.table, store,
                   {options.policy, options.rounds, options.seed, threads,
                    make_identity(experiment, command.in_effect, resumed ? &*resumed : nullptr),
-                   experiment.input, client_records(experiment)});
+                   experiment.input, client_records(experiment), options.history_rows});
   core.set_workers(experiment.clients);
   if (resumed) core.restore(*resumed);
   const std::unique_ptr<EventLog> events =
@@ -91,9 +88,14 @@ int run_simulate(const CommandLine& given) {
       describe_computing(evaluator.device_name(),
                          fmt::format("{} local rounds at a time, each by one thread", threads)) +
       describe_experiment(experiment));
-  RoundLog log(options.output, options.rounds, options.quiet, core.history());
+  RoundLog log(options.output, options.rounds, options.quiet, core.history(), options.history_rows);
 
   bool closed = false;
+  std::int64_t steps = 0;
+  core.on_reported = [&](const ClientRow& row) {
+    log.client(row);
+    steps += row.report.steps;
+  };
   core.on_round_closed = [&](const RoundRow& row) {
     log.round(row);
     closed = true;
@@ -104,9 +106,7 @@ int run_simulate(const CommandLine& given) {
   };
   std::string path;
   std::vector<EvaluationRow> evaluation;
-  const std::size_t rounds_before = core.history().rounds.size();
-  const std::size_t clients_before = core.history().clients.size();
-  std::size_t clients_logged = clients_before;
+  const int rounds_before = core.round();
   double saving_s = 0;
   const auto save = [&](bool evaluate, bool write) {
     const ScopedTimer timer(saving_s);
@@ -125,19 +125,13 @@ int run_simulate(const CommandLine& given) {
     if (!closed) continue;
     closed = false;
     fleet.round_closed();
-    for (; clients_logged < core.history().clients.size(); ++clients_logged)
-      log.client(core.history().clients[clients_logged]);
     const auto due = [&](int every) { return !core.finished() && every > 0 && core.round() % every == 0; };
     if (due(options.evaluate_every) || due(options.checkpoint_every))
       save(due(options.evaluate_every), due(options.checkpoint_every));
   }
   const double loop_s = monotonic_seconds() - loop_begun_s - saving_s;
   save(true, true);
-  const auto since = [](const auto& rows, std::size_t before) {
-    return Span(rows.data() + before, rows.size() - before);
-  };
-  print_real_time(loop_begun_s - begun_s, loop_s, since(core.history().rounds, rounds_before),
-                  since(core.history().clients, clients_before));
+  print_real_time(loop_begun_s - begun_s, loop_s, core.round() - rounds_before, steps);
   print_result(evaluation, path);
   return static_cast<int>(ExitCode::ok);
 }

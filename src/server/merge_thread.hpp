@@ -97,9 +97,9 @@ class MergeThread {
         start_s_(start_s),
         round_(core.round()),
         finished_(core.finished()),
-        logged_clients_(core.history().clients.size()),
         background_(evaluator, options.output,
                     [this](std::vector<EvaluationRow> rows) { background_done(std::move(rows)); }) {
+    core_.on_reported = [this](const ClientRow& row) { log_.client(row); };
     core_.on_round_closed = [this](const RoundRow& row) { round_closed(row); };
     core_.on_dropped = [this](const MessageHeader& header, UpdateVerdict verdict, const std::string& reason) {
       dropped(header, verdict, reason);
@@ -194,8 +194,6 @@ class MergeThread {
   }
 
   void round_closed(const RoundRow& row) {
-    const auto& clients = core_.history().clients;
-    for (; logged_clients_ < clients.size(); ++logged_clients_) log_.client(clients[logged_clients_]);
     log_.round(row);
     round_ = row.round;
     finished_ = core_.finished();
@@ -255,7 +253,6 @@ class MergeThread {
   std::atomic<int> round_;
   std::atomic<bool> finished_;
   std::atomic<bool> pressure_{false}, uncovered_{false};
-  std::size_t logged_clients_;
   int last_evaluated_ = 0, last_written_ = 0;
   int drop_lines_ = 0;
   int worker_ = 0;  ///< whose message is being handled

@@ -25,29 +25,30 @@ bool on_terminal() {
   return isatty(STDOUT_FILENO) != 0 && std::getenv("OMPI_COMM_WORLD_SIZE") == nullptr;
 }
 
-std::FILE* open_table(const std::string& path, const char* header) {
-  std::FILE* file = std::fopen(path.c_str(), "w");
-  if (file == nullptr) {
-    fail(ExitCode::environment, "{} cannot be written ({}), choose another directory with --output", path,
-         std::strerror(errno));
-  }
-  std::fputs(header, file);
-  return file;
-}
-
 }  // namespace
 
-RoundLog::RoundLog(const std::string& directory, int rounds, bool quiet, const History& history)
-    : rounds_(rounds), quiet_(quiet), terminal_(!quiet && on_terminal()), start_s_(monotonic_seconds()) {
-  metrics_ = open_table(directory + "/metrics.csv",
-                        "round,time_s,reports,updates,n_star,segments_merged,segments_total,staleness_mean,"
-                        "staleness_max,dropped,loss,"
-                        "utilisation,workers\n");
-  evaluations_ = open_table(directory + "/evaluations.csv", "round,block,time_s,loss,accuracy\n");
-  clients_ = open_table(
-      directory + "/clients.csv",
+RoundLog::RoundLog(const std::string& directory, int rounds, bool quiet, const History& history,
+                   int most_rows)
+    : rounds_(rounds),
+      most_rows_(most_rows),
+      quiet_(quiet),
+      terminal_(!quiet && on_terminal()),
+      start_s_(monotonic_seconds()) {
+  metrics_ = {directory + "/metrics",
+              "round,time_s,reports,updates,n_star,segments_merged,segments_total,staleness_mean,"
+              "staleness_max,dropped,loss,utilisation,workers\n"};
+  evaluations_ = {directory + "/evaluations", "round,block,time_s,loss,accuracy\n"};
+  clients_ = {
+      directory + "/clients",
       "round,client,client_round,time_s,samples,steps,updates,loss,accuracy,compute_s,transfer_s,waiting_s,"
-      "bytes_pulled,bytes_pushed,peak_memory_bytes,peak_resident_bytes,energy_j\n");
+      "bytes_pulled,bytes_pushed,peak_memory_bytes,peak_resident_bytes,energy_j\n"};
+  for (Table* table : {&metrics_, &evaluations_, &clients_}) {
+    open(*table);
+    if (table->file == nullptr) {
+      fail(ExitCode::environment, "{}.csv cannot be written ({}), choose another directory with --output",
+           table->path, std::strerror(errno));
+    }
+  }
   quiet_ = retelling_ = true;
   for (const RoundRow& row : history.rounds) round(row);
   for (const EvaluationRow& row : history.evaluations) evaluation({row});
@@ -59,13 +60,28 @@ RoundLog::RoundLog(const std::string& directory, int rounds, bool quiet, const H
 
 RoundLog::~RoundLog() {
   clear_progress_bar();
-  for (std::FILE* file : {metrics_, evaluations_, clients_}) {
-    if (file != nullptr) std::fclose(file);
+  for (const Table* table : {&metrics_, &evaluations_, &clients_}) {
+    if (table->file != nullptr) std::fclose(table->file);
   }
 }
 
-void RoundLog::write_row(std::FILE* file, const std::string& row) {
-  const bool written = std::fputs(row.c_str(), file) >= 0 && std::fflush(file) == 0;
+/// Leaves `file` null where it cannot be opened.
+void RoundLog::open(Table& table) const {
+  table.rows = 0;
+  table.file = std::fopen((table.path + ".csv").c_str(), "w");
+  if (table.file != nullptr) std::fputs(table.header.c_str(), table.file);
+}
+
+void RoundLog::write_row(Table& table, const std::string& row) {
+  if (most_rows_ > 0 && table.rows >= most_rows_ && table.file != nullptr) {
+    std::fclose(table.file);
+    std::rename((table.path + ".csv").c_str(), (table.path + ".1.csv").c_str());
+    table.file = nullptr;
+  }
+  if (table.file == nullptr) open(table);
+  ++table.rows;
+  const bool written =
+      table.file != nullptr && std::fputs(row.c_str(), table.file) >= 0 && std::fflush(table.file) == 0;
   if (!written && !failed_)
     spdlog::warn("metrics cannot be written ({}), the run goes on without them", std::strerror(errno));
   failed_ = !written;

@@ -103,6 +103,8 @@ void ServerCore::report(const Message& message, double now_s) {
   if (!setup_.policy.lockstep()) aggregator_.set_round(ClientId(header.client), client.rounds);
   client.measured_memory = std::max(client.measured_memory, body.peak_memory);
   history_.clients.push_back({state_round_, header.client, header.client_round, now_s, body});
+  if (on_reported) on_reported(history_.clients.back());
+  keep_newest(history_.clients);
   const auto c = static_cast<std::size_t>(header.client);
   if (owes(header, now_s)) {
     owing_[c] = false;
@@ -183,6 +185,7 @@ void ServerCore::close_round_if_due(double now_s) {
   open_.workers = workers_;
   const RoundRow closed = open_;
   history_.rounds.push_back(closed);
+  keep_newest(history_.rounds);
   open_ = RoundRow{};
   open_since_s_ = -1;
   loss_sum_ = sample_sum_ = compute_s_ = waiting_s_ = staleness_sum_ = 0;
@@ -193,6 +196,15 @@ void ServerCore::close_round_if_due(double now_s) {
   if (setup_.policy.lockstep()) start_clients();
   if (events_ != nullptr) events_->round_closed(closed);
   if (on_round_closed) on_round_closed(closed);
+}
+
+/// In one go for half of the rows, so that a row costs no more than to write it. A resume in lockstep needs
+/// the open round's reports, of which a client has one.
+template <typename Row>
+void ServerCore::keep_newest(std::vector<Row>& rows) const {
+  if (setup_.history_rows == 0) return;
+  const std::size_t kept = std::max(static_cast<std::size_t>(setup_.history_rows), setup_.clients.size());
+  if (rows.size() > kept + kept / 2) rows.erase(rows.begin(), rows.end() - static_cast<std::ptrdiff_t>(kept));
 }
 
 /// Each client goes on with the round after those it delivered.
@@ -248,6 +260,7 @@ void ServerCore::add_member(WorkerRank worker, const std::string& state, double 
   row.time_s = now_s;
   std::snprintf(row.state, sizeof(row.state), "%s", state.c_str());
   history_.members.push_back(row);
+  keep_newest(history_.members);
 }
 
 Notice ServerCore::notice(Notice::Phase phase) const {
@@ -269,6 +282,7 @@ std::vector<ClientTask> ServerCore::tasks() const {
 
 void ServerCore::add_evaluation(const std::vector<EvaluationRow>& rows) {
   history_.evaluations.insert(history_.evaluations.end(), rows.begin(), rows.end());
+  keep_newest(history_.evaluations);
 }
 
 Checkpoint ServerCore::snapshot(double now_s) const {
@@ -307,6 +321,10 @@ void ServerCore::restore(const Checkpoint& checkpoint) {
     setup_.clients[c].measured_memory = checkpoint.clients[c].measured_memory;
   }
   history_ = checkpoint.history;
+  keep_newest(history_.rounds);
+  keep_newest(history_.evaluations);
+  keep_newest(history_.clients);
+  keep_newest(history_.members);
   const RunState& state = checkpoint.state;
   state_round_ = state.round;
   open_ = state.open_round;

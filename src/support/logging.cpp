@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 #include <spdlog/sinks/basic_file_sink.h>
+#include <spdlog/sinks/rotating_file_sink.h>
 #include <spdlog/sinks/stdout_color_sinks.h>
 
 #include <algorithm>
@@ -27,7 +28,8 @@ class TerminalSink : public spdlog::sinks::stderr_color_sink_mt {
 
 }  // namespace
 
-void setup_logging(const std::string& role, const std::string& file, bool quiet_terminal) {
+void setup_logging(const std::string& role, const std::string& file, bool quiet_terminal,
+                   std::int64_t limit) {
   std::vector<spdlog::sink_ptr> sinks;
   auto terminal = std::make_shared<TerminalSink>();
   terminal->set_level(quiet_terminal ? spdlog::level::warn : spdlog::level::info);
@@ -35,7 +37,12 @@ void setup_logging(const std::string& role, const std::string& file, bool quiet_
   sinks.push_back(terminal);
   file_logger = nullptr;
   if (!file.empty()) {
-    auto log = std::make_shared<spdlog::sinks::basic_file_sink_mt>(file);
+    spdlog::sink_ptr log;
+    if (limit > 0) {
+      log = std::make_shared<spdlog::sinks::rotating_file_sink_mt>(file, static_cast<std::size_t>(limit), 1);
+    } else {
+      log = std::make_shared<spdlog::sinks::basic_file_sink_mt>(file);
+    }
     log->set_pattern("%Y-%m-%d %H:%M:%S.%e %l [" + role + "] %v");
     sinks.push_back(log);
     file_logger = std::make_shared<spdlog::logger>(role, log);

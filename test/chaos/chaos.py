@@ -4,6 +4,7 @@ what no honest one would; the server is killed and resumed. After every step eac
 again from the server's own event log (cos2p replay), and compared to the bit; so is the model, in the end.
 
   chaos.py --program build/release/src/main/cos2p --steps 20
+  ../harness/netns_hosts.sh --hosts 4 -- chaos.py ...    # the server and the workers on hosts of their own, whose cables are pulled and worse
 
 Exit code: 0 where everything held, 1 otherwise. The last line is a JSON object with what was done.
 """
@@ -20,6 +21,7 @@ import time
 
 HERE = pathlib.Path(__file__).resolve().parent
 LAUNCH = HERE.parent.parent / "mpi_launch" / "local.sh"
+LINK = HERE.parent / "harness" / "netns_link.sh"
 MODEL = ("--dataset synthetic --synthetic-train 240 --synthetic-test 100 --dim 32 --blocks 3 --heads 2 --feed-forward 64 "
          "--patch 7 --batch-size 20 --partition iid --budgets 1,0.7,0.5 --evaluate-every 50 --rounds 10000000").split()
 
@@ -37,13 +39,22 @@ class Run:
         self.directory = pathlib.Path(options.directory)
         self.output = self.directory / "run"
         self.workers = []
-        self.counts = dict.fromkeys(["worker_kills", "stops", "leaves", "hostile", "server_kills", "merges_checked",
+        # The server's host, then the workers'; empty where all are on this one (netns_hosts.sh).
+        self.hosts = os.environ["COS2P_HOSTS"].split(",") if "COS2P_HOSTS" in os.environ else []
+        self.counts = dict.fromkeys(["worker_kills", "stops", "leaves", "hostile", "cables", "server_kills", "merges_checked",
                                      "rounds_lost_most", "joins"], 0)
         self.log = open(self.directory / "log.txt", "a")
         self.started = 0
 
     def environment(self):
         return dict(os.environ, OMP_NUM_THREADS="1", OMP_WAIT_POLICY="PASSIVE")
+
+    def on(self, host, command):
+        """The command as it is started on the host of that index (a process id is that of the program)."""
+        return [os.environ["COS2P_ON_HOST"], self.hosts[host % len(self.hosts)], *command] if self.hosts else command
+
+    def on_workers_host(self, command):
+        return self.on(self.random.randint(1, len(self.hosts) - 1) if self.hosts else 0, command)
 
     def start_server(self, resume=False):
         parts = self.part() if resume else 0
@@ -55,7 +66,7 @@ class Run:
                                 "--open-seats", str(self.options.workers), "--accept-joins", "--event-log",
                                 "--event-log-limit", "0", "--suspect-after", "1", "--bad-messages", "20",
                                 "--seed", str(self.options.seed), "--output", str(self.output)]
-        self.launcher = subprocess.Popen(["bash"] + command, stdout=self.log, stderr=self.log, env=self.environment())
+        self.launcher = subprocess.Popen(self.on(0, ["bash"] + command), stdout=self.log, stderr=self.log, env=self.environment())
         self.wait(lambda: self.part() > parts and (self.output / "join.json").exists(), "the server starts")
 
     def server(self):
@@ -76,8 +87,10 @@ class Run:
         return None
 
     def join(self):
-        self.workers.append(subprocess.Popen([self.options.program, "join", str(self.output), "--retry-for", "120", "--threads",
-                                              "1"], stdout=self.log, stderr=self.log, env=self.environment()))
+        command = [self.options.program, "join", str(self.output), "--retry-for", "120", "--threads", "1"]
+        if self.hosts:
+            command += ["--server", self.hosts[0]]
+        self.workers.append(subprocess.Popen(self.on_workers_host(command), stdout=self.log, stderr=self.log, env=self.environment()))
         self.counts["joins"] += 1
 
     def wait(self, condition, what, limit=90):
@@ -167,7 +180,7 @@ class Run:
         self.workers[0].kill()
         self.workers[0].wait()
         kind = self.random.choice(["nan", "huge", "size", "forged", "segment", "replay", "version"])
-        done = subprocess.run([self.options.hostile_peer, str(self.output), kind, "100"], capture_output=True, text=True,
+        done = subprocess.run(self.on_workers_host([self.options.hostile_peer, str(self.output), kind, "100"]), capture_output=True, text=True,
                               env=self.environment(), timeout=180)
         if "failed" in done.stdout:  # another worker was faster: a peer without a client can do no harm
             pass
@@ -177,6 +190,21 @@ class Run:
             self.counts["hostile"] += 1
         self.workers.pop(0)
         self.join()
+
+    def link(self, host, *action):
+        done = subprocess.run(["bash", str(LINK), host, *action], capture_output=True, text=True)
+        if done.returncode != 0:
+            raise Failed(f"{' '.join(action)}: {done.stderr}")
+
+    def hurt_a_cable(self):
+        """Of one of the workers' hosts, for some seconds, in which the others go on."""
+        host = self.random.choice(self.hosts[1:])
+        what, value, end = self.random.choice([("down", [], ["up"]), ("rate", ["1mbit"], ["rate", "none"]),
+                                               ("loss", ["30"], ["loss", "none"]), ("delay", ["5"], ["delay", "none"])])
+        self.link(host, what, *value)
+        time.sleep(self.random.uniform(0.1, 6))
+        self.link(host, *end)
+        self.counts["cables"] += 1
 
     def kill_server(self):
         time.sleep(self.random.uniform(0, 1))
@@ -197,8 +225,9 @@ class Run:
         if self.options.server_every and self.random.randrange(self.options.server_every) == 0:
             what = self.kill_server
         else:
-            what = self.random.choices([self.kill_workers, self.stop_workers, self.ask_to_leave, self.send_in_hostile_peer],
-                                       weights=self.options.weights)[0]
+            faults = [self.kill_workers, self.stop_workers, self.ask_to_leave, self.send_in_hostile_peer]
+            faults += [self.hurt_a_cable] if self.hosts else []
+            what = self.random.choices(faults, weights=self.options.weights[:len(faults)])[0]
         what()
         self.goes_on()
         self.replay(self.part())
@@ -234,8 +263,8 @@ def main():
     parser.add_argument("--workers", type=int, default=3)
     parser.add_argument("--policy", default="semi-async")
     parser.add_argument("--server-every", type=int, default=6, help="one of so many steps kills the server; 0 = never")
-    parser.add_argument("--weights", type=lambda text: [float(word) for word in text.split(",")], default=[4, 2, 2, 2],
-                        help="of killing, stopping, asking to leave, hostile peers")
+    parser.add_argument("--weights", type=lambda text: [float(word) for word in text.split(",")], default=[4, 2, 2, 2, 4],
+                        help="of killing, stopping, asking to leave, hostile peers, hurt cables")
     options = parser.parse_args()
     options.program = os.path.abspath(options.program)
     shutil.rmtree(options.directory, ignore_errors=True)

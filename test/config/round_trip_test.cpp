@@ -19,6 +19,7 @@ const std::map<std::string, std::vector<std::string>> kSamples{
     {"output", {"out", "a \"b\" #c, 'd' \\e", "line\nbreak", "\xC3\xA9", "[x]", "true", "7", " ", "%%"}},
     {"device", {"auto", "cpu", "cuda", "cuda:12"}},
     {"event-log-limit", {"0", "512MiB"}},
+    {"log-limit", {"0", "10MiB"}},
     {"ring-slot-bytes", {"4KiB", "512KiB", "1048576"}},
     {"patch", {"auto", "7", "14"}},
     {"deadline", {"0", "0.25", "1e3"}},

@@ -64,6 +64,27 @@ sys.exit(megabytes > 1024)
 PY
 holds 'all(r["reports"] == 500 for r in rounds)' many
 
+# A history and logs that stay small leave the weights as they are, and a resume goes on with them to the same bits.
+bounded=(--policy sync --history-rows 6 --log-limit 4KiB --evaluate-every 1 --checkpoint-every 10)
+simulate "${bounded[@]}" --rounds 60 --output bounded
+simulate "${bounded[@]}" --history-rows 0 --rounds 60 --output whole
+simulate "${bounded[@]}" --rounds 30 --output bounded-halves
+expect 0 "checkpoint:" "$COS2P_BINARY" simulate --resume bounded-halves --rounds 60 --quiet
+same bounded bounded-halves
+h5diff whole/latest bounded/latest /model >diff.txt || bad "--history-rows changes the model: $(head -3 diff.txt)"
+"$COS2P_BINARY" inspect bounded/latest --json | python3 -c '
+import json, sys
+history = json.load(sys.stdin)["history"]
+lengths = {name: len(rows) for name, rows in history.items()}
+sys.exit(not (history["rounds"][-1]["round"] == 60 and all(n <= 9 for n in lengths.values()) and lengths["rounds"] >= 6) and str(lengths))' ||
+  bad "--history-rows 6: the checkpoint has other rows"
+for table in metrics clients evaluations; do
+  [ "$(wc -l <bounded/$table.csv)" -le 7 ] && [ "$(wc -l <bounded/$table.1.csv)" -eq 7 ] || bad "--history-rows 6: $table.csv has $(wc -l bounded/$table*.csv)"
+done
+[ "$(tail -1 bounded/metrics.csv | cut -d, -f1)" = 60 ] || bad "the last line of metrics.csv is $(tail -1 bounded/metrics.csv)"
+[ "$(stat -c %s bounded/run.log)" -le 4096 ] && [ "$(stat -c %s bounded/run.1.log)" -le 4096 ] || bad "--log-limit 4KiB: $(ls -l bounded)"
+[ "$(wc -l <whole/metrics.csv)" -eq 61 ] || bad "without a limit metrics.csv has $(wc -l <whole/metrics.csv) lines"
+
 # Bad values.
 refused() { expect 2 "$1" "$COS2P_BINARY" simulate "${TINY[@]}" --output bad "${@:2}"; }
 refused "speeds" --speeds 1,0

@@ -294,3 +294,40 @@ BOOST_AUTO_TEST_CASE(segments_without_a_trainer_are_told_and_lost_only_when_nobo
   run.core.set_active(ClientId(1), false, 4);
   BOOST_TEST(lost);
 }
+
+BOOST_AUTO_TEST_CASE(the_newest_rows_of_the_history_are_kept_and_a_resume_goes_on_with_them) {
+  const SegmentTable table = tiny_table();
+  ModelStore store(table);
+  zero(store, table);
+  ServerCore::Setup setup = Run::setup(table, policy_of(PolicyKind::sync), 2, 100);
+  setup.history_rows = 10;
+  ServerCore core(table, store, setup);
+  int reported = 0;
+  core.on_reported = [&](const ClientRow& row) {
+    BOOST_TEST(row.client == reported % 2);
+    BOOST_TEST(row.client_round == reported / 2);
+    ++reported;
+  };
+  const auto local_round = [&](ServerCore& to, int client, int index) {
+    for (const Segment& segment : table)
+      to.handle(constant_update(segment, client, index, store.version(segment.id), 1), index);
+    to.handle(round_report(client, index, 100, 0.5), index);
+  };
+  for (int round = 0; round < 40; ++round) {
+    local_round(core, 0, round);
+    if (round < 39) local_round(core, 1, round);  // the last round stays open
+    const History& history = core.history();
+    BOOST_TEST(history.rounds.size() <= 15U);
+    BOOST_TEST(history.clients.size() <= 15U);
+    BOOST_TEST(history.rounds.size() >= static_cast<std::size_t>(std::min(core.round(), 10)));
+    if (core.round() > 0) BOOST_TEST(history.rounds.back().round == core.round());
+  }
+  BOOST_TEST(reported == 79);
+  BOOST_TEST(core.round() == 39);
+
+  ServerCore resumed(table, store, setup);
+  resumed.restore(core.snapshot(40));
+  BOOST_TEST(resumed.history().rounds.size() == core.history().rounds.size());
+  local_round(resumed, 1, 39);  // client 0's report of this round is among the rows
+  BOOST_TEST(resumed.round() == 40);
+}

@@ -160,6 +160,8 @@ struct RunOptions {
   int open_seats = 0;  ///< clients, the last ones, that wait for workers that join
   bool event_log = false;
   std::int64_t event_log_limit = std::int64_t{4} << 30;  ///< bytes; 0 = none
+  int history_rows = 0;        ///< newest rows that each table of the history keeps; 0 = all
+  std::int64_t log_limit = 0;  ///< bytes of run.log, of which one more is kept; 0 = none
   bool quiet = false;
   // join
   std::string server;       ///< HOST or HOST:PORT; empty = as the key says

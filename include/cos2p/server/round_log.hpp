@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <cstdio>
 #include <string>
 #include <vector>
@@ -13,8 +14,9 @@ namespace cos2p {
 class RoundLog {
  public:
   /// Writes the rows of `history` (of a resumed run) first. A directory that cannot be written throws
-  /// Error(environment).
-  RoundLog(const std::string& directory, int rounds, bool quiet, const History& history);
+  /// Error(environment). A table that has `most_rows` (0 = any number) begins anew, and its content is kept
+  /// as one more file (metrics.1.csv).
+  RoundLog(const std::string& directory, int rounds, bool quiet, const History& history, int most_rows);
   ~RoundLog();
   RoundLog(const RoundLog&) = delete;
   RoundLog& operator=(const RoundLog&) = delete;
@@ -27,10 +29,17 @@ class RoundLog {
   void line(const std::string& text);
 
  private:
-  void write_row(std::FILE* file, const std::string& row);
+  struct Table {
+    std::string path, header;
+    std::FILE* file = nullptr;
+    std::int64_t rows = 0;
+  };
+  void open(Table& table) const;
+  void write_row(Table& table, const std::string& row);
   void draw_bar();
 
   int rounds_;
+  std::int64_t most_rows_;
   bool quiet_, terminal_;
   bool retelling_ = false;  ///< rows of a resumed run, told before
   bool failed_ = false;     ///< a full disk is reported once
@@ -38,9 +47,7 @@ class RoundLog {
   double start_s_, first_round_s_ = -1;
   int first_round_ = 0;
   std::string accuracy_;
-  std::FILE* metrics_ = nullptr;
-  std::FILE* evaluations_ = nullptr;
-  std::FILE* clients_ = nullptr;
+  Table metrics_, evaluations_, clients_;
 };
 
 }  // namespace cos2p

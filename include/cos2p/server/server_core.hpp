@@ -28,11 +28,16 @@ class ServerCore {
     RunIdentity identity;
     InputEncoding input;
     std::vector<ClientRecord> clients;  ///< budgets, assignments, samples; without masks and rounds
+    /// The newest rows that each table of the history keeps (and up to half as many more; not fewer than
+    /// there are clients); 0 = all.
+    int history_rows = 0;
   };
   ServerCore(const SegmentTable& table, ModelStore& store, Setup setup);
 
   /// Called with each round that closes, before the next one opens.
   std::function<void(const RoundRow&)> on_round_closed;
+  /// Called with each local round that is delivered.
+  std::function<void(const ClientRow&)> on_reported;
   /// Called with each update that is dropped.
   std::function<void(const MessageHeader&, UpdateVerdict, const std::string& reason)> on_dropped;
   /// Called when it changes which segments have no active trainer though the plan gives them some; with their
@@ -83,6 +88,8 @@ class ServerCore {
   /// Whether this message belongs to a round that closed without its client.
   bool owes(const MessageHeader& header, double now_s);
   void note(const std::vector<SegmentMerge>& merges);
+  template <typename Row>
+  void keep_newest(std::vector<Row>& rows) const;
   void advance(double now_s);
   void close_round_if_due(double now_s);
   void start_clients();

@@ -2,14 +2,17 @@
 
 #include <spdlog/spdlog.h>
 
+#include <cstdint>
 #include <string>
 
 namespace cos2p {
 
 /// Sets up the one logger of the process: warnings and errors to standard error, everything to `file` when
 /// given. `role` ("server", "worker 2") stands in front of every line. Use spdlog::info/warn/error
-/// afterwards.
-void setup_logging(const std::string& role, const std::string& file, bool quiet_terminal);
+/// afterwards. A file that would exceed `limit` bytes (0 = none) begins anew, and its content is kept as one
+/// more file (run.1.log).
+void setup_logging(const std::string& role, const std::string& file, bool quiet_terminal,
+                   std::int64_t limit = 0);
 
 /// Prints a text of one or more lines on standard output, and writes it into the log's file.
 void say(const std::string& text);
