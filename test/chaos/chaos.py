@@ -64,7 +64,7 @@ class Run:
         else:
             command += MODEL + ["--policy", self.options.policy, "--clients", str(self.options.workers),
                                 "--open-seats", str(self.options.workers), "--accept-joins", "--event-log",
-                                "--event-log-limit", "0", "--suspect-after", "1", "--bad-messages", "20",
+                                "--event-log-limit", "0", "--history-rows", "1000", "--suspect-after", "1", "--bad-messages", "20",
                                 "--seed", str(self.options.seed), "--output", str(self.output)]
         self.launcher = subprocess.Popen(self.on(0, ["bash"] + command), stdout=self.log, stderr=self.log, env=self.environment())
         self.wait(lambda: self.part() > parts and (self.output / "join.json").exists(), "the server starts")

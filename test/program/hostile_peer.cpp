@@ -49,7 +49,7 @@ struct Peer {
     if (kind == "nan") values[3] = std::numeric_limits<float>::quiet_NaN();
     if (kind == "huge") values[3] = 1e30F;
     if (kind == "size") values.resize(values.size() / 2);
-    if (kind == "forged") header.client = 0;
+    if (kind == "forged") header.client = header.client == 0 ? 1 : 0;  // somebody else's
     if (kind == "segment") header.segment = 1000;
     if (kind == "replay") header.client_round = tasks.front().next_round;
     if (kind == "version") header.base_version += 1000000;
