@@ -72,7 +72,7 @@ void serve(MpiRuntime& mpi, const SegmentTable& table, PolicyKind policy, int ro
   Evaluator evaluator(table, nothing, "cpu", 1);
   const std::string output = (std::filesystem::temp_directory_path() / "cos2p-bench-server").string();
   std::filesystem::create_directories(output);
-  RoundLog log(output, rounds, true, {});
+  RoundLog log(output, rounds, true, {}, 0);
   ServerLoopOptions options;
   options.output = output;
   options.evaluate_every = options.checkpoint_every = 0;
