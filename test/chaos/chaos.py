@@ -238,7 +238,13 @@ class Run:
         resident = int(status.split("VmRSS:")[1].split()[0]) // 1024
         return {"server_mib": resident, "server_descriptors": len(os.listdir(f"/proc/{self.server()}/fd"))}
 
+    def all_are_in(self):
+        last = (self.output / "metrics.csv").read_text().splitlines()[-1].split(",")
+        return last[-1] == str(len(self.workers))
+
     def end(self):
+        # One that is still on its way would look for the server until its --retry-for is over.
+        self.wait(self.all_are_in, "every worker has joined before the end")
         self.launcher.send_signal(signal.SIGTERM)
         code = self.launcher.wait(timeout=180)
         if code != 0:
