@@ -106,8 +106,7 @@ void add_run(Table& t) {
       limit, "event-log", [](const RunOptions& o) { return o.event_log; }, "there is no event log");
   t.whole("history-rows", AT(history_rows), 0, kMany,
           "newest rows that each table of /history keeps, in memory and in checkpoints, and each CSV file "
-          "(with one "
-          "more such file, metrics.1.csv); 0 = all");
+          "(with one more such file, metrics.1.csv); 0 = all");
   OptionSpec& log_limit =
       t.add("log-limit", "SIZE", "bytes of run.log, of which one more is kept (run.1.log); 0 = none");
   log_limit.set = [](RunOptions& o, const Values& v) { o.log_limit = size_or_none(v.back(), "--log-limit"); };
