@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -12,6 +13,7 @@
 #include "cos2p/support/error.hpp"
 #include "cos2p/support/machine.hpp"
 #include "cos2p/transport/mpi_call.hpp"
+#include "mpi_help.hpp"
 #include "mpi_runtime_state.hpp"
 #include "mpi_version.hpp"
 
@@ -48,6 +50,8 @@ void record_exit_code(int code) noexcept {
 
 MpiRuntime::MpiRuntime(int& argc, char**& argv) : state_(std::make_unique<State>()) {
   State& s = *state_;
+  // Open MPI writes to the socket of a peer that was killed: without this the survivor dies of it.
+  std::signal(SIGPIPE, SIG_IGN);
   s.launch = launch_info();
   s.version = mpi_library_version();
   const char* pid_file = std::getenv("COS2P_SERVER_PID_FILE");
@@ -63,6 +67,7 @@ MpiRuntime::MpiRuntime(int& argc, char**& argv) : state_(std::make_unique<State>
     const Watchdog::Watch watch(&s.watchdog, limit);
     int provided = MPI_THREAD_SINGLE;
     COS2P_MPI(MPI_Init_thread, &argc, &argv, MPI_THREAD_FUNNELED, &provided);
+    print_mpi_help_here(s.version);
     COS2P_MPI(MPI_Comm_set_errhandler, MPI_COMM_WORLD, MPI_ERRORS_RETURN);
     COS2P_MPI(MPI_Comm_set_errhandler, MPI_COMM_SELF, MPI_ERRORS_RETURN);
     if (provided < MPI_THREAD_FUNNELED) {

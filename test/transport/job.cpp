@@ -46,7 +46,8 @@ Options parse(int argc, char** argv, int ranks) {
   return o;
 }
 
-// SIGKILL from a thread: it strikes wherever the rank happens to be, mostly in the middle of a push.
+// SIGKILL from a thread, once the channels are made: it strikes wherever the rank happens to be, mostly in
+// the middle of a push.
 void arrange_death(int rank, const Options& o) {
   if (o.killed.count(rank) == 0) return;
   std::thread([seconds = o.seconds / 2] {
@@ -82,6 +83,7 @@ int serve(MpiRuntime& mpi, const Options& o) {
   ring.slots = 4;
   ring.slot_bytes = 64 << 10;
   RmaServerFabric fabric(mpi, store, ring, 1);
+  arrange_death(0, o);
   std::printf("one-sided: %s\n", fabric.one_sided_component().c_str());
   std::fflush(stdout);
   CheckingSink sink;
@@ -143,6 +145,7 @@ int work(MpiRuntime& mpi, const Options& o) {
   ring.slot_bytes = 64 << 10;
   ring.silence_s = o.silence;
   RmaWorkerFabric fabric(mpi, table, ring, 1, {});
+  arrange_death(mpi.rank(), o);
   WorkerChannel& channel = fabric.channel();
   const auto body = make_body(mpi.rank(), 3, 3 << 20);
   int pushed = 0;
@@ -172,7 +175,6 @@ int main(int argc, char** argv) {
   MpiRuntime mpi(argc, argv);
   int code = 1;
   try {
-    arrange_death(mpi.rank(), options);
     code = mpi.rank() == 0 ? serve(mpi, options) : work(mpi, options);
   } catch (const Error& error) {
     std::fprintf(stderr, "rank %d: %s\n", mpi.rank(), error.what());
