@@ -38,8 +38,8 @@ std::vector<VitWidth> widths_of(const Vit& model, int widths) {
 
 }  // namespace
 
-int micro_batch_of(const LocalTrainer::Setup& setup, int client) {
-  return setup.micro_batches == nullptr ? 0 : setup.micro_batches->at(static_cast<std::size_t>(client));
+int micro_batch_of(const LocalTrainer::Setup& setup, const ClientTask& task) {
+  return setup.micro_batch ? setup.micro_batch(ClientId(task.client), task.assignment) : 0;
 }
 
 std::vector<std::int64_t> class_counts(const LabelledSet& set, const std::vector<std::int64_t>& samples) {
@@ -51,6 +51,7 @@ std::vector<std::int64_t> class_counts(const LabelledSet& set, const std::vector
 
 bool LocalSteps::run(const LocalTrainer::KeepGoing& keep_going, RoundReport& report) const {
   const LocalTrainingOptions& local = setup.local;
+  const std::int32_t client = task.client;
   const auto& samples = setup.partition->at(static_cast<std::size_t>(client));
   Rng rng(setup.seed, {kDataOrder, static_cast<std::uint64_t>(client), static_cast<std::uint64_t>(index)});
   SampleStream stream(samples, rng);
@@ -60,7 +61,7 @@ bool LocalSteps::run(const LocalTrainer::KeepGoing& keep_going, RoundReport& rep
       distillation_weight(local.objective, static_cast<double>(notice.round) / std::max(1, notice.rounds));
   const double hint = distilled * local.objective.feature_hint;
   const std::vector<VitWidth> widths = widths_of(model, local.ordered_dropout);
-  const int micro_batch = micro_batch_of(setup, client);
+  const int micro_batch = micro_batch_of(setup, task);
   Rng width_draw(setup.seed,
                  {kWidthDraw, static_cast<std::uint64_t>(client), static_cast<std::uint64_t>(index)});
   torch::Tensor loss_sum = torch::zeros({}, device), correct = torch::zeros({}, device);

@@ -11,14 +11,15 @@ namespace cos2p {
 std::vector<std::int64_t> class_counts(const LabelledSet& set, const std::vector<std::int64_t>& samples);
 
 /// Samples at a time of a client's batch; 0 = all of it.
-int micro_batch_of(const LocalTrainer::Setup& setup, int client);
+/// Samples at a time; 0 = the whole batch.
+int micro_batch_of(const LocalTrainer::Setup& setup, const ClientTask& task);
 
 /// What one local round's optimizer steps work with.
 struct LocalSteps {
   const LocalTrainer::Setup& setup;
   const Vit& model;
   torch::Device device;
-  int client = 0;
+  const ClientTask& task;
   int index = 0;  ///< of the local round: names its random stream
   const Notice& notice;
 

@@ -274,8 +274,7 @@ std::optional<LocalRound> LocalTrainer::run(WorkerChannel& channel, const Client
   report.steps = state_->steps_of(state_->samples_of(task));
   {
     const ScopedTimer timer(report.compute_s);
-    const LocalSteps steps{state_->setup, *state_->resident.model, state_->device, task.client, index,
-                           notice};
+    const LocalSteps steps{state_->setup, *state_->resident.model, state_->device, task, index, notice};
     if (!steps.run(keep_going, report)) return std::nullopt;
   }
   report.peak_memory = tensor_memory::peak() - others;

@@ -211,7 +211,7 @@ void UnitChooser::choose(WorkerChannel& channel, const ClientTask& task, int ind
   const WidthRule rule = setup_.width.rule;
   Choice choice(setup_, device_, channel, task, setup_.width.choice_of(index));
   TrainingShape training = training_shape(setup_.local, setup_.merge);
-  training.micro_batch = micro_batch_of(setup_, task.client);
+  training.micro_batch = micro_batch_of(setup_, task);
   MaskPhase phase;
   if (needs_data(rule)) phase = plan_mask_phase(*setup_.table, task.assignment, training);
   UnitChoice chosen;

@@ -71,13 +71,15 @@ class Worker {
     return false;
   }
 
-  /// Takes over the clients that the server gives this worker now; those that it had go on where they are.
+  /// Takes over the clients that the server gives this worker now; those that it had go on where they are,
+  /// perhaps with another assignment.
   void read_tasks() {
     std::vector<Task> tasks;
     for (const ClientTask& told : channel_.read_tasks()) {
       const auto had = std::find_if(tasks_.begin(), tasks_.end(),
                                     [&](const Task& task) { return task.task.client == told.client; });
       tasks.push_back(had == tasks_.end() ? Task{told, told.next_round, -1} : *had);
+      tasks.back().task.assignment = told.assignment;
     }
     tasks_ = std::move(tasks);
     tasks_read_ = notice_.tasks;

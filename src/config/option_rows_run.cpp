@@ -78,8 +78,13 @@ void add_run(Table& t) {
       "bad-messages", AT(bad_messages), 0, kMany,
       "a worker that sends more messages than this which cannot be used (damaged, forged, no numbers) is put "
       "out; 0 = never");
+  t.flag("replan", AT(replan),
+         "when a segment has lost trainers and has fewer than --min-trainers, let clients whose budget holds "
+         "it train it, until "
+         "the others are back; not with --depth-momentum");
   t.flag("stop-uncovered", AT(stop_uncovered),
-         "end the run, with a checkpoint, when a segment has lost its last trainer, instead of going on "
+         "end the run, with a checkpoint, when a segment has lost its last trainer and no plan gives it "
+         "another, instead of going on "
          "without");
   t.flag("accept-joins", AT(accept_joins),
          "let workers join while the run goes on: cos2p join OUTPUT/join.json, a file with the run's secret");

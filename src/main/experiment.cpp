@@ -173,6 +173,15 @@ std::unique_ptr<Samples> load_test_samples(const DatasetOptions& options, const 
   return std::make_unique<ImageSamples>(std::move(test), input.normalization, AugmentOptions{});
 }
 
+std::function<int(ClientId, const Assignment&)> micro_batches_of(const Experiment& e) {
+  return [&e](ClientId client, const Assignment& assignment) {
+    const auto c = static_cast<std::size_t>(client.value());
+    return assignment == e.fleet.assignments[c]
+               ? e.fleet.micro_batches[c]
+               : choose_micro_batch(*e.table, e.training, assignment, e.fleet.budgets[c]);
+  };
+}
+
 std::vector<ClientRecord> client_records(const Experiment& e) {
   std::vector<ClientRecord> records(static_cast<std::size_t>(e.clients));
   for (std::size_t c = 0; c < records.size(); ++c) {

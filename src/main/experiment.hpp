@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -44,6 +45,9 @@ std::unique_ptr<Samples> load_test_samples(const DatasetOptions& options, const 
                                            const ModelOptions& model, const std::string& checkpoint);
 /// "texts of up to 64 word pieces out of 8192".
 std::string describe_input(const ModelOptions& model);
+
+/// For LocalTrainer::Setup; the experiment must outlive it.
+std::function<int(ClientId, const Assignment&)> micro_batches_of(const Experiment& experiment);
 
 /// What the server knows of each client at the start.
 std::vector<ClientRecord> client_records(const Experiment& experiment);

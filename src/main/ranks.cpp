@@ -189,6 +189,10 @@ int serve(MpiRuntime& mpi, const CommandLine& command, const Experiment& e,
   hooks.progress = [&fabric] { fabric.progress(); };
   hooks.stop_requested = stop_requested;
   hooks.worker_of = [&e, workers](ClientId client) { return worker_of(client, e, workers); };
+  if (options.replan && !e.table->options().linear() && options.policy.depth_momentum == 0)
+    hooks.replan = [&e](const std::vector<bool>& present) {
+      return plan_present(*e.table, e.training, e.fleet, present, e.options.fleet);
+    };
   const std::vector<std::string> hosts = mpi.hosts();
   hooks.process_gone = [&process_ids, &hosts, &launch, &joins, workers](WorkerRank worker) {
     if (joins && worker.value() > workers) return !joins->is_connected(worker);

@@ -39,7 +39,7 @@ LocalTrainer::Setup trainer_setup(const Experiment& e) {
   setup.seed = e.options.seed;
   setup.device = e.options.device;
   setup.shares = &e.shares;
-  setup.micro_batches = &e.fleet.micro_batches;
+  setup.micro_batch = micro_batches_of(e);
   setup.shares_process = true;
   return setup;
 }

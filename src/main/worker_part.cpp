@@ -8,7 +8,7 @@ namespace cos2p {
 WorkerPart::WorkerPart(const Experiment& e, int local_rank)
     : trainer_({e.table.get(), e.train.get(), &e.partition, &e.fleet.assignments, e.options.local,
                 e.options.width, e.options.policy.merge, e.options.seed, e.options.device, local_rank,
-                &e.shares, &e.fleet.micro_batches}) {
+                &e.shares, micro_batches_of(e)}) {
   options_.stop_requested = stop_requested;
   if (e.options.emulate_speeds.empty()) return;
   const auto times = std::make_shared<const DeviceTimes>(e, e.options.emulate_speeds);

@@ -38,9 +38,14 @@ class Coverage {
   Coverage(const SegmentTable& table, const TrainingShape& training, FleetPlan& plan, const FleetRules& rules)
       : table_(table), training_(training), plan_(plan), rules_(rules) {}
 
-  void repair() {
-    std::vector<std::size_t> clients(plan_.assignments.size());
-    std::iota(clients.begin(), clients.end(), std::size_t{0});
+  void repair() { repair(std::vector<bool>(plan_.assignments.size(), true)); }
+
+  /// Only with those clients that `may` be planned anew.
+  void repair(const std::vector<bool>& may) {
+    std::vector<std::size_t> clients;
+    for (std::size_t c = 0; c < may.size(); ++c) {
+      if (may[c]) clients.push_back(c);
+    }
     std::stable_sort(clients.begin(), clients.end(), [this](std::size_t a, std::size_t b) {
       return plan_.budgets[a].memory > plan_.budgets[b].memory;
     });
@@ -186,26 +191,14 @@ Assignment plan_one(const SegmentTable& table, const TrainingShape& training, co
   }
 }
 
-/// The largest part of a batch that the budget holds (halves of halves, none less than the shape's): what the
-/// plan counted on is only needed where memory is short, and smaller pieces are slower.
-void choose_micro_batch(const SegmentTable& table, const TrainingShape& training, FleetPlan& plan,
-                        std::size_t client) {
-  const Assignment& assignment = plan.assignments[client];
-  TrainingShape shape = training;
-  shape.micro_batch = 0;
-  PlanCost cost;
-  if (assignment.takes_part()) {
-    cost = largest_cost(table, assignment, shape);
-    int piece = training.batch_size;
-    while (training.accumulates() && piece > training.micro_batch &&
-           cost.memory.total() > plan.budgets[client].memory) {
-      piece = std::max(training.micro_batch, (piece + 1) / 2);
-      shape.micro_batch = piece;
-      cost = largest_cost(table, assignment, shape);
-    }
+void add_costs(const SegmentTable& table, const TrainingShape& training, FleetPlan& plan) {
+  for (std::size_t client = 0; client < plan.assignments.size(); ++client) {
+    const Assignment& assignment = plan.assignments[client];
+    TrainingShape shape = training;
+    shape.micro_batch = choose_micro_batch(table, training, assignment, plan.budgets[client]);
+    plan.micro_batches.push_back(shape.micro_batch);
+    plan.costs.push_back(assignment.takes_part() ? largest_cost(table, assignment, shape) : PlanCost{});
   }
-  plan.costs.push_back(cost);
-  plan.micro_batches.push_back(shape.micro_batch);
 }
 
 void name_dropped(const FleetRules& rules, FleetPlan& plan) {
@@ -279,9 +272,39 @@ FleetPlan plan_fleet(const SegmentTable& table, const TrainingShape& training,
         fmt::format("the model that is trained has {} of the {} blocks (--submodel smallest)", blocks,
                     table.options().blocks));
   }
-  for (std::size_t client = 0; client < plan.assignments.size(); ++client)
-    choose_micro_batch(table, training, plan, client);
+  add_costs(table, training, plan);
   return plan;
+}
+
+FleetPlan plan_present(const SegmentTable& table, const TrainingShape& training, const FleetPlan& start,
+                       const std::vector<bool>& present, const FleetRules& rules) {
+  FleetPlan plan;
+  plan.budgets = start.budgets;
+  for (std::size_t c = 0; c < present.size(); ++c)
+    plan.assignments.push_back(present[c] ? start.assignments[c] : Assignment{});
+  plan.trainers = count_trainers(table, plan.assignments);
+  if (rules.submodel == SubmodelKind::fit) Coverage(table, training, plan, rules).repair(present);
+  for (std::size_t c = 0; c < present.size(); ++c) {
+    if (!present[c]) plan.assignments[c] = start.assignments[c];
+  }
+  add_costs(table, training, plan);
+  return plan;
+}
+
+// Halves of halves, none less than the shape's: what the plan counted on is only needed where memory is
+// short, and smaller pieces are slower.
+int choose_micro_batch(const SegmentTable& table, const TrainingShape& training, const Assignment& assignment,
+                       const ClientBudget& budget) {
+  TrainingShape shape = training;
+  shape.micro_batch = 0;
+  if (!assignment.takes_part() || !training.accumulates()) return 0;
+  int piece = training.batch_size;
+  while (piece > training.micro_batch &&
+         largest_cost(table, assignment, shape).memory.total() > budget.memory) {
+    piece = std::max(training.micro_batch, (piece + 1) / 2);
+    shape.micro_batch = piece;
+  }
+  return shape.micro_batch;
 }
 
 }  // namespace cos2p

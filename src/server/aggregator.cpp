@@ -68,6 +68,8 @@ Aggregator::Aggregator(const SegmentTable& table, ModelStore& store, const Polic
     largest_samples_ = std::max(largest_samples_, trainer.samples);
     ClientState client;
     client.trainer = trainer;
+    client.may_push = std::vector<std::atomic<bool>>(segments);
+    give(client, trainer.assignment);
     client.last_round.assign(segments, -1);
     client.segment_units.resize(segments);
     clients_.push_back(std::move(client));
@@ -94,15 +96,38 @@ bool Aggregator::trains_now(const ClientState& client, const Segment& segment) c
          trains(table_, window_at(table_, client.trainer.assignment, client.round), segment);
 }
 
+void Aggregator::give(ClientState& client, const Assignment& assignment) const {
+  client.trainer.assignment = assignment;
+  if (std::find(client.given.begin(), client.given.end(), assignment) != client.given.end()) return;
+  client.given.push_back(assignment);
+  for (const Segment& segment : table_) {
+    if (trains(table_, assignment, segment))
+      client.may_push[static_cast<std::size_t>(segment.id.value())] = true;
+  }
+}
+
+void Aggregator::set_assignment(ClientId client, const Assignment& assignment) {
+  give(clients_[static_cast<std::size_t>(client.value())], assignment);
+}
+
+const Assignment* Aggregator::assignment_of(const ClientState& client, const Segment& segment,
+                                            int local_round) const {
+  const auto has = [&](const Assignment& a) {
+    return trains(table_, window_at(table_, a, local_round), segment);
+  };
+  if (has(client.trainer.assignment)) return &client.trainer.assignment;
+  const auto before = std::find_if(client.given.begin(), client.given.end(), has);
+  return before == client.given.end() ? nullptr : &*before;
+}
+
 void Aggregator::set_round(ClientId client, int local_round) {
   clients_[static_cast<std::size_t>(client.value())].round = local_round;
 }
 
-double Aggregator::weight_of(const Trainer& trainer) const {
+double Aggregator::weight_of(const Trainer& trainer, const Assignment& kept) const {
   double weight = policy_.weighting == WeightingKind::uniform ? 1 : trainer.samples / largest_samples_;
   if (policy_.width_exponent > 0 && !table_.options().linear()) {
     const ModelOptions& model = table_.options();
-    const Assignment& kept = trainer.assignment;
     const double share = (static_cast<double>(kept.heads) / model.heads +
                           static_cast<double>(kept.neurons) / model.feed_forward) /
                          2;
@@ -139,7 +164,7 @@ UpdateVerdict Aggregator::check_shape(const MessageHeader& header, std::string& 
   }
   const Segment& segment = table_[SegmentId(header.segment)];
   const ClientState& client = clients_[static_cast<std::size_t>(header.client)];
-  if (!trains(table_, client.trainer.assignment, segment)) {
+  if (!client.may_push[static_cast<std::size_t>(header.segment)]) {
     reason = fmt::format("client {} does not train {}", header.client, segment.name);
     return UpdateVerdict::malformed;
   }
@@ -192,8 +217,9 @@ UpdateVerdict Aggregator::add(Message update, double now_s, std::string& reason)
   const MessageHeader& header = update.header;
   const SegmentId id(header.segment);
   const Segment& segment = table_[id];
-  const Trainer& trainer = clients_[static_cast<std::size_t>(header.client)].trainer;
-  if (!trains(table_, window_at(table_, trainer.assignment, header.client_round), segment)) {
+  ClientState& client = clients_[static_cast<std::size_t>(header.client)];
+  const Assignment* const assignment = assignment_of(client, segment, header.client_round);
+  if (assignment == nullptr) {
     reason = fmt::format("client {} does not train {} in its local round {}", header.client, segment.name,
                          header.client_round);
     return UpdateVerdict::malformed;
@@ -217,9 +243,8 @@ UpdateVerdict Aggregator::add(Message update, double now_s, std::string& reason)
     reason = fmt::format("{}: a value is not a number, infinite, or above {}", segment.name, kValueLimit);
     return UpdateVerdict::not_finite;
   }
-  ClientState& client = clients_[static_cast<std::size_t>(header.client)];
   pending.staleness = narrow<std::int32_t>(store_.version(id) - header.base_version);
-  pending.weight = weight_of(client.trainer);
+  pending.weight = weight_of(client.trainer, *assignment);
   pending.discounted =
       quantize_weight(pending.weight * staleness_discount(policy_, pending.staleness) * pace(header));
   client.last_round[static_cast<std::size_t>(header.segment)] = header.client_round;
@@ -288,7 +313,7 @@ Anchor Aggregator::anchor(const Segment& segment, const SegmentState& state) con
   for (std::size_t c = 0; c < clients_.size(); ++c) {
     const ClientState& client = clients_[c];
     if (delivered[c] || !trains_now(client, segment)) continue;
-    const double weight = weight_of(client.trainer);
+    const double weight = weight_of(client.trainer, client.trainer.assignment);
     result.shared += weight;
     const UnitSet& units = client.segment_units[static_cast<std::size_t>(segment.id.value())];
     if (units.total() == segment.units) {
@@ -387,7 +412,7 @@ std::vector<UnitSet> Aggregator::kept_units(ClientId client, SegmentKind kind) c
   const bool told = std::any_of(state.segment_units.begin(), state.segment_units.end(),
                                 [](const UnitSet& units) { return units.size() > 0; });
   if (!told) return {};
-  const Assignment& assignment = state.trainer.assignment;
+  const Assignment& assignment = state.given.front();
   std::vector<UnitSet> result;
   for (int block = 0; block < assignment.kept_blocks; ++block) {
     const Segment& segment =
@@ -474,8 +499,18 @@ void Aggregator::restore(const Checkpoint& checkpoint) {
     std::copy(bitmap, bitmap + saved.bitmap.size(), message.body.data());
     std::copy(values, values + saved.values.size() * sizeof(float),
               message.body.data() + values_offset(header.bitmap_bytes));
-    auto& last_round = clients_.at(static_cast<std::size_t>(saved.client))
-                           .last_round.at(static_cast<std::size_t>(saved.segment));
+    ClientState& client = clients_.at(static_cast<std::size_t>(saved.client));
+    const Segment& segment = table_[SegmentId(saved.segment)];
+    if (assignment_of(client, segment, saved.client_round) == nullptr) {
+      // It came from a plan for a part of the fleet, which does not outlive the server.
+      Assignment widest = client.given.front();
+      widest.kept_blocks = table_.options().blocks;
+      widest.frozen_blocks = widest.rolling = 0;
+      const Assignment planned = client.trainer.assignment;
+      give(client, widest);
+      client.trainer.assignment = planned;
+    }
+    auto& last_round = client.last_round.at(static_cast<std::size_t>(saved.segment));
     last_round = std::min(last_round, saved.client_round - 1);
     std::string reason;
     const UpdateVerdict verdict =

@@ -40,6 +40,11 @@ std::uint64_t bytes_in(const std::string& directory) {
   return bytes;
 }
 
+/// Every body is hashed in two pieces, of which the first is as long as a message's header.
+std::size_t head_of(std::size_t body_bytes) {
+  return std::min(body_bytes, sizeof(MessageHeader));
+}
+
 std::uint64_t body_hash_of(const void* head, std::size_t head_bytes, const void* body, std::size_t bytes) {
   return hash64(body, bytes, hash64(head, head_bytes));
 }
@@ -203,6 +208,18 @@ void EventLog::suspect(ClientId client, bool suspect, double now_s) {
   told(event_record(EventKind::suspect, now_s, client.value(), suspect ? 1 : 0));
 }
 
+void EventLog::plan(const std::vector<Assignment>& plan, double now_s) {
+  std::vector<RecordedAssignment> body;
+  for (const Assignment& a : plan)
+    body.push_back({a.kept_blocks, a.frozen_blocks, a.heads, a.neurons, a.rolling,
+                    static_cast<std::int32_t>(a.width_balance)});
+  tick_waits_ = false;
+  EventRecord record = event_record(EventKind::plan, now_s);
+  const std::size_t bytes = body.size() * sizeof(RecordedAssignment);
+  const std::size_t head = head_of(bytes);
+  write(record, body.data(), head, reinterpret_cast<const std::byte*>(body.data()) + head, bytes - head);
+}
+
 void EventLog::folded(double now_s) {
   told(event_record(EventKind::folded, now_s));
 }
@@ -251,7 +268,7 @@ bool EventReader::next(EventRecord& record, std::vector<std::byte>& body) {
   if (after > size_) return false;
   body.resize(record.body_bytes);
   if (!body.empty() && std::fread(body.data(), body.size(), 1, file_) != 1) return false;
-  const std::size_t head = std::min(body.size(), sizeof(MessageHeader));
+  const std::size_t head = head_of(body.size());
   if (!body.empty() &&
       body_hash_of(body.data(), head, body.data() + head, body.size() - head) != record.body_hash)
     return false;

@@ -19,6 +19,7 @@ class Outcomes : public EventSink {
   void tick(double) override {}
   void active(ClientId, bool, double) override {}
   void suspect(ClientId, bool, double) override {}
+  void plan(const std::vector<Assignment>&, double) override {}
   void folded(double) override {}
   void snapshot(int, std::uint64_t) override {}
 
@@ -59,6 +60,26 @@ Message recorded_message(const EventRecord& record, const std::vector<std::byte>
   message.body = plain_buffer(bytes);
   std::memcpy(message.body.data(), body.data() + sizeof message.header, bytes);
   return message;
+}
+
+std::vector<Assignment> recorded_plan(const SegmentTable& table, std::size_t clients,
+                                      const std::vector<std::byte>& body) {
+  std::vector<RecordedAssignment> recorded(clients);
+  if (body.size() != clients * sizeof(RecordedAssignment))
+    fail(ExitCode::checkpoint, "a recorded plan has {} bytes, for {} clients", body.size(), clients);
+  std::memcpy(recorded.data(), body.data(), body.size());
+  std::vector<Assignment> plan;
+  for (const RecordedAssignment& r : recorded) {
+    plan.push_back({r.kept_blocks, r.frozen_blocks, r.heads, r.neurons, r.rolling,
+                    static_cast<WidthBalance>(r.width_balance)});
+    if (!plan.back().takes_part()) continue;
+    try {
+      check_assignment(table, plan.back());
+    } catch (const Error& error) {
+      fail(ExitCode::checkpoint, "a recorded plan does not fit the model ({})", error.what());
+    }
+  }
+  return plan;
 }
 
 /// One part being replayed.
@@ -124,6 +145,9 @@ class Replay {
         break;
       case EventKind::suspect:
         core_.set_suspect(client(), record.value != 0, record.time_s);
+        break;
+      case EventKind::plan:
+        core_.set_plan(recorded_plan(table_, core_.tasks().size(), body), record.time_s);
         break;
       case EventKind::folded:
         core_.fold_largest(record.time_s);

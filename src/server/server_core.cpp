@@ -34,7 +34,10 @@ ServerCore::ServerCore(const SegmentTable& table, ModelStore& store, Setup setup
       rule_(merge_rule(setup_.policy)),
       aggregator_(table, store, setup_.policy, trainers_of(setup_.clients), merge_threads(setup_.threads)),
       merged_updates_(static_cast<std::size_t>(table.size()), 0) {
-  for (const ClientRecord& client : setup_.clients) present_.push_back(client.assignment.takes_part());
+  for (const ClientRecord& client : setup_.clients) {
+    plan_.push_back(client.assignment);
+    present_.push_back(client.assignment.takes_part());
+  }
   suspect_.assign(present_.size(), false);
   owing_ = reported_ = suspect_;
 }
@@ -193,6 +196,7 @@ void ServerCore::close_round_if_due(double now_s) {
   for (std::size_t c = 0; setup_.policy.lockstep() && c < suspect_.size(); ++c)
     owing_[c] = owing_[c] || (suspect_[c] && !reported_[c]);
   reported_.assign(reported_.size(), false);
+  if (!next_plan_.empty()) begin_plan();
   if (setup_.policy.lockstep()) start_clients();
   if (events_ != nullptr) events_->round_closed(closed);
   if (on_round_closed) on_round_closed(closed);
@@ -229,24 +233,44 @@ void ServerCore::set_suspect(ClientId client, bool suspect, double now_s) {
 void ServerCore::activity_changed(ClientId client, double now_s) {
   aggregator_.set_active(client, is_active(static_cast<std::size_t>(client.value())));
   advance(now_s);
-  std::vector<std::string> untrained = segments_without([this](std::size_t c) { return is_active(c); });
+  check_coverage();
+}
+
+void ServerCore::check_coverage() {
+  std::vector<std::string> untrained =
+      segments_without(plan_, [this](std::size_t c) { return is_active(c); });
   if (untrained == untrained_) return;
   untrained_ = std::move(untrained);
   if (!on_coverage_changed) return;
-  on_coverage_changed(untrained_,
-                      !segments_without([this](std::size_t c) { return bool{present_[c]}; }).empty());
+  const auto is_present = [this](std::size_t c) { return bool{present_[c]}; };
+  on_coverage_changed(untrained_, !segments_without(latest_plan(), is_present).empty());
 }
 
-/// Segments that the plan gives trainers, none of whom `is_trainer`.
+void ServerCore::set_plan(std::vector<Assignment> plan, double now_s) {
+  COS2P_ASSERT(plan.size() == plan_.size());
+  if (events_ != nullptr) events_->plan(plan, now_s);
+  next_plan_ = std::move(plan);
+}
+
+void ServerCore::begin_plan() {
+  plan_ = std::move(next_plan_);
+  next_plan_.clear();
+  for (std::size_t c = 0; c < plan_.size(); ++c)
+    aggregator_.set_assignment(ClientId(narrow<std::int32_t>(c)), plan_[c]);
+  if (on_plan_changed) on_plan_changed();
+  check_coverage();
+}
+
+/// Segments that the plan of the start gives trainers, and `plan` gives none who `is_trainer`.
 template <typename Trainer>
-std::vector<std::string> ServerCore::segments_without(Trainer is_trainer) const {
+std::vector<std::string> ServerCore::segments_without(const std::vector<Assignment>& plan,
+                                                      Trainer is_trainer) const {
   std::vector<std::string> names;
   for (const Segment& segment : table_) {
     bool planned = false, found = false;
     for (std::size_t c = 0; c < setup_.clients.size() && !found; ++c) {
-      if (!trains(table_, setup_.clients[c].assignment, segment)) continue;
-      planned = true;
-      found = is_trainer(c);
+      planned = planned || trains(table_, setup_.clients[c].assignment, segment);
+      found = trains(table_, plan[c], segment) && is_trainer(c);
     }
     if (planned && !found) names.push_back(segment.name);
   }
@@ -275,7 +299,7 @@ Notice ServerCore::notice(Notice::Phase phase) const {
 std::vector<ClientTask> ServerCore::tasks() const {
   std::vector<ClientTask> tasks;
   for (std::size_t c = 0; c < setup_.clients.size(); ++c) {
-    tasks.push_back({narrow<std::int32_t>(c), setup_.clients[c].rounds, setup_.clients[c].assignment});
+    tasks.push_back({narrow<std::int32_t>(c), setup_.clients[c].rounds, plan_[c]});
   }
   return tasks;
 }

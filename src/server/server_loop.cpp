@@ -127,14 +127,21 @@ class ServerLoop {
         // The core's clock counts on from where a resumed run stopped.
         merger_(core, evaluator, log, options, monotonic_seconds() - options.time_offset_s),
         sink_(core, pool, merger_, roster_),
-        members_(channels, options, hooks) {}
+        members_(channels, options, hooks) {
+    core_.on_plan_changed = [this] {
+      const std::lock_guard<std::mutex> lock(from_core_mutex_);
+      new_tasks_ = core_.tasks();
+    };
+  }
+  ~ServerLoop() { core_.on_plan_changed = nullptr; }  // the core outlives this loop
+  ServerLoop(const ServerLoop&) = delete;
+  ServerLoop& operator=(const ServerLoop&) = delete;
 
   ServerEnd run() {
     core_.set_workers(static_cast<int>(channels_.size()));
     for (const auto& channel : channels_) channel->set_tasks(roster_.tasks_of(channel->worker()));
-    for (const ClientId client : roster_.free_clients())
-      merger_.run_on_core([this, client] { core_.set_active(client, false, merger_.now()); });
-    publish(Notice::Phase::running);
+    merger_.run_on_core([this, clients = roster_.free_clients()] { set_present(clients, false); });
+    publish(Notice::Phase::running, merger_.round());
     lonely_since_s_ = monotonic_seconds();
     double looked_s = 0;
     int idle_turns = 0;
@@ -145,7 +152,10 @@ class ServerLoop {
         channels_[i]->heartbeat();
         if (members_.is_alive(i)) taken += channels_[i]->poll(sink_, 16);
       }
-      if (!stopping() && notice_.round != merger_.round()) publish(Notice::Phase::running);
+      if (const int round = merger_.round(); !stopping() && notice_.round != round) {
+        hand_out_new_tasks();  // before the round in which they hold: workers read them when they hear of it
+        publish(Notice::Phase::running, round);
+      }
       const double now = monotonic_seconds();
       if (now - looked_s > 0.02) {
         looked_s = now;
@@ -170,9 +180,9 @@ class ServerLoop {
  private:
   bool stopping() const { return stopping_since_s_ >= 0; }
 
-  void publish(Notice::Phase phase) {
+  void publish(Notice::Phase phase, int round) {
     notice_.phase = phase;
-    notice_.round = merger_.round();
+    notice_.round = round;
     for (std::size_t i = 0; i < channels_.size(); ++i) {
       if (members_.is_alive(i)) channels_[i]->set_notice(notice_);
     }
@@ -224,11 +234,41 @@ class ServerLoop {
     if (stopping()) return;
     merger_.run_on_core([this, change, worker, clients] {
       core_.add_member(worker, to_string(change.state), merger_.now());
-      for (const ClientId client : clients) {
-        core_.set_active(client, change.is_here(), merger_.now());
+      set_present(clients, change.is_here());
+      for (const ClientId client : clients)
         core_.set_suspect(client, change.state == MemberState::suspect, merger_.now());
-      }
     });
+  }
+
+  /// By the merge thread: these clients have a worker now, or none any more.
+  void set_present(const std::vector<ClientId>& clients, bool present) {
+    if (clients.empty()) return;
+    std::vector<bool> all = core_.present();
+    for (const ClientId client : clients) all[static_cast<std::size_t>(client.value())] = present;
+    if (hooks_.replan && all != core_.present()) plan_anew(all);
+    for (const ClientId client : clients) core_.set_active(client, present, merger_.now());
+  }
+
+  void plan_anew(const std::vector<bool>& present) {
+    const FleetPlan plan = hooks_.replan(present);
+    if (plan.assignments == core_.latest_plan()) return;
+    core_.set_plan(plan.assignments, merger_.now());
+    spdlog::info("a new plan from the next round on ({} of {} clients are here, N* {}): {}",
+                 std::count(present.begin(), present.end(), true), present.size(), plan.least_trainers(),
+                 plan.notes.empty() ? "that of the start" : fmt::format("{}", fmt::join(plan.notes, "; ")));
+  }
+
+  void hand_out_new_tasks() {
+    std::vector<ClientTask> tasks;
+    {
+      const std::lock_guard<std::mutex> lock(from_core_mutex_);
+      tasks.swap(new_tasks_);
+    }
+    if (tasks.empty()) return;
+    for (const ClientTask& task : tasks) roster_.set_task(task);
+    for (std::size_t i = 0; i < channels_.size(); ++i) {
+      if (members_.is_alive(i)) channels_[i]->set_tasks(roster_.tasks_of(channels_[i]->worker()));
+    }
   }
 
   void remove_if_joined(std::size_t channel) {
@@ -249,17 +289,17 @@ class ServerLoop {
         const bool starts = core_.may_start(seat.client);
         ClientTask task;
         if (starts) {
-          core_.set_active(seat.client, true, merger_.now());
+          set_present({seat.client}, true);
           core_.set_suspect(seat.client, false, merger_.now());
           task = core_.tasks()[static_cast<std::size_t>(seat.client.value())];
         }
-        const std::lock_guard<std::mutex> lock(seated_mutex_);
+        const std::lock_guard<std::mutex> lock(from_core_mutex_);
         seated_.push_back({seat, starts, task});
       });
     }
     std::vector<Seated> seated;
     {
-      const std::lock_guard<std::mutex> lock(seated_mutex_);
+      const std::lock_guard<std::mutex> lock(from_core_mutex_);
       seated.swap(seated_);
     }
     for (const Seated& each : seated) {
@@ -270,8 +310,7 @@ class ServerLoop {
         // The next look tries again, with whoever is there.
         roster_.release(each.seat.client);
         if (each.starts) {
-          merger_.run_on_core(
-              [this, client = each.seat.client] { core_.set_active(client, false, merger_.now()); });
+          merger_.run_on_core([this, client = each.seat.client] { set_present({client}, false); });
         }
         continue;
       }
@@ -297,7 +336,7 @@ class ServerLoop {
     if (!merger_.finished() && !lost && merger_.error() == nullptr) end_ = ServerEnd::stopped;
     stopping_since_s_ = now;
     if (end_ == ServerEnd::finished) sink_.discard_everything();
-    publish(Notice::Phase::stopping);
+    publish(Notice::Phase::stopping, merger_.round());
   }
 
   struct Seated {
@@ -312,8 +351,9 @@ class ServerLoop {
   const ServerLoopHooks& hooks_;
   Notice notice_;
   Roster roster_;
-  std::mutex seated_mutex_;
-  std::vector<Seated> seated_;  // by the merge thread, taken by this one
+  std::mutex from_core_mutex_;  // of what the merge thread leaves for this one
+  std::vector<Seated> seated_;
+  std::vector<ClientTask> new_tasks_;  // of all clients; empty where the plan is the same
   MergeThread merger_;
   Sink sink_;
   Membership members_;

@@ -99,6 +99,36 @@ BOOST_AUTO_TEST_CASE(every_segment_has_the_trainers_asked_for_and_no_budget_is_e
   BOOST_TEST_MESSAGE(planned << " planned, " << refused << " refused");
 }
 
+BOOST_AUTO_TEST_CASE(who_is_left_covers_what_others_trained_until_they_are_back) {
+  const SegmentTable table = preset_table("micro");
+  const FleetRules rules{BalanceKind::balanced, 0};
+  const FleetPlan start =
+      plan_fleet(table, {}, {share(table, "1"), share(table, "0.5"), share(table, "0.4")}, 3, rules);
+  const FleetPlan left = plan_present(table, {}, start, {false, true, true}, rules);
+  BOOST_TEST(left.least_trainers() == 1);
+  BOOST_TEST(left.assignments[1].kept_blocks == 6);  // as deep as the one that has gone, and narrower
+  BOOST_TEST(left.costs[1].memory.total() <= start.budgets[1].memory);
+  BOOST_TEST((left.assignments[2] == start.assignments[2]));
+  BOOST_TEST((left.assignments[0] == start.assignments[0]));  // for whoever takes its place
+  BOOST_REQUIRE(left.notes.size() == 1U);
+  BOOST_TEST(left.notes[0].find("client 1 trains 6 blocks") != std::string::npos);
+
+  // As far as it can be.
+  ClientBudget small = share(table, "0.4");
+  small.memory = needed(table, {6, 0, 1, 1}) - 1;
+  const FleetPlan weak = plan_fleet(table, {}, {share(table, "1"), small}, 2, rules);
+  const FleetPlan uncovered = plan_present(table, {}, weak, {false, true}, rules);
+  BOOST_TEST(uncovered.least_trainers() == 0);
+  BOOST_TEST(uncovered.assignments[1].kept_blocks > weak.assignments[1].kept_blocks);
+  BOOST_TEST(uncovered.assignments[1].kept_blocks < 6);
+  BOOST_TEST(uncovered.costs[1].memory.total() <= small.memory);
+
+  const FleetPlan back = plan_present(table, {}, start, {true, true, true}, rules);
+  BOOST_TEST((back.assignments == start.assignments));
+  BOOST_TEST(back.trainers == start.trainers, boost::test_tools::per_element());
+  BOOST_TEST((plan_present(table, {}, start, {false, false, false}, rules).assignments == start.assignments));
+}
+
 BOOST_AUTO_TEST_CASE(more_trainers_change_as_few_clients_as_needed) {
   const SegmentTable table = preset_table("micro");
   const auto budgets = {share(table, "1"), share(table, "0.5"), share(table, "0.4")};

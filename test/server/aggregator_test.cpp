@@ -334,6 +334,33 @@ BOOST_AUTO_TEST_CASE(a_client_cannot_write_what_its_plan_does_not_train) {
   BOOST_TEST(reason.find("does not train block_01/attention") != std::string::npos);
 }
 
+BOOST_AUTO_TEST_CASE(with_another_assignment_a_client_may_still_deliver_what_it_trained_before) {
+  auto fleet = trainers(2);
+  fleet[0].assignment.kept_blocks = 1;
+  Aggregator a(table, store, policy_of(PolicyKind::sync), fleet, 1);
+  const Segment& deep = table[table.attention(1)];
+  BOOST_TEST(a.active_trainers(deep.id) == 1);
+  a.set_assignment(ClientId(0), full_assignment(table.options()));
+  BOOST_TEST(a.active_trainers(deep.id) == 2);
+  const Message update = constant_update(deep, 0, 0, 0, 1);
+  BOOST_TEST((a.check_shape(update.header, reason) == UpdateVerdict::accepted));
+  BOOST_TEST((a.add(constant_update(deep, 0, 0, 0, 1), 0, reason) == UpdateVerdict::accepted));
+  a.set_assignment(ClientId(0), fleet[0].assignment);
+  BOOST_TEST(a.active_trainers(deep.id) == 1);
+  BOOST_TEST((a.add(constant_update(deep, 0, 1, 0, 1), 0, reason) == UpdateVerdict::accepted));
+  // As does a server that starts from a checkpoint with it, and with the plan of the start.
+  Checkpoint checkpoint;
+  a.save(checkpoint);
+  BOOST_REQUIRE(checkpoint.state.pending.size() == 2U);
+  checkpoint.clients.resize(2);
+  Aggregator b(table, store, policy_of(PolicyKind::sync), fleet, 1);
+  b.restore(checkpoint);
+  BOOST_TEST(b.active_trainers(deep.id) == 1);
+  Checkpoint again;
+  b.save(again);
+  BOOST_TEST(again.state.pending.size() == 2U);
+}
+
 BOOST_AUTO_TEST_CASE(a_client_that_goes_is_no_longer_waited_for) {
   Aggregator a(table, store, policy_of(PolicyKind::sync), trainers(2), 1);
   a.add(constant_update(attention(), 0, 0, 0, 3), 0, reason);

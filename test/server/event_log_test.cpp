@@ -65,6 +65,9 @@ struct Recorded {
       local_round(0, r, 0.25F * static_cast<float>(r), 10.0 * r);
       if (r % 3 == 1) core.set_active(ClientId(1), false, 10.0 * r + 1);
       if (r % 3 == 2) core.set_active(ClientId(1), true, 10.0 * r + 1);
+      if (r % 5 == 3) core.set_plan({full_assignment(table.options()), {1, 0, 2, 6}}, 10.0 * r + 1.5);
+      if (r % 5 == 4)
+        core.set_plan(std::vector<Assignment>(2, full_assignment(table.options())), 10.0 * r + 1.5);
       if (r % 2 == 0) local_round(1, r / 2, -1.0F, 10.0 * r + 2);
       core.tick(10.0 * r + 9);  // the deadline of what waits
       if (r % 4 == 0) core.fold_largest(10.0 * r + 9.5);

@@ -295,6 +295,52 @@ BOOST_AUTO_TEST_CASE(segments_without_a_trainer_are_told_and_lost_only_when_nobo
   BOOST_TEST(lost);
 }
 
+BOOST_AUTO_TEST_CASE(a_new_plan_holds_from_the_next_round_on_and_what_it_covers_is_not_lost) {
+  const SegmentTable table = tiny_table();
+  ModelStore store(table);
+  ServerCore::Setup setup = Run::setup(table, policy_of(PolicyKind::sync), 2, 9);
+  setup.clients[1].assignment.kept_blocks = 1;
+  ServerCore core(table, store, setup);
+  zero(store, table);
+  bool uncovered = false, lost = false;
+  int changed = 0;
+  core.on_coverage_changed = [&](const std::vector<std::string>& names, bool is_lost) {
+    uncovered = !names.empty();
+    lost = is_lost;
+  };
+  core.on_plan_changed = [&] { ++changed; };
+  const auto local_round = [&](int index, int blocks) {
+    for (const Segment& segment : table) {
+      if (segment.block < blocks)
+        core.handle(constant_update(segment, 1, index, store.version(segment.id), 1), index);
+    }
+    core.handle(round_report(1, index, 100, 1), index);
+  };
+  const Segment& deep = table[table.attention(1)];
+  std::vector<Assignment> plan = core.latest_plan();
+  plan[1] = full_assignment(table.options());
+  core.set_plan(plan, 0);
+  core.set_active(ClientId(0), false, 0);
+  BOOST_TEST(uncovered);  // in this round
+  BOOST_TEST(!lost);
+  BOOST_TEST((core.tasks()[1].assignment == setup.clients[1].assignment));
+  local_round(0, 1);
+  BOOST_TEST(core.round() == 1);
+  BOOST_TEST(changed == 1);
+  BOOST_TEST(!uncovered);
+  BOOST_TEST((core.tasks()[1].assignment == plan[1]));
+  BOOST_TEST(store.version(deep.id) == 0U);
+  local_round(1, 2);
+  BOOST_TEST(core.round() == 2);
+  BOOST_TEST(store.version(deep.id) == 1U);
+  // A checkpoint holds the plan of the start, with which a resume begins.
+  BOOST_TEST((core.snapshot(9).clients[1].assignment == setup.clients[1].assignment));
+  core.set_plan({setup.clients[0].assignment, setup.clients[1].assignment}, 9);
+  local_round(2, 2);
+  BOOST_TEST(changed == 2);
+  BOOST_TEST(lost);
+}
+
 BOOST_AUTO_TEST_CASE(the_newest_rows_of_the_history_are_kept_and_a_resume_goes_on_with_them) {
   const SegmentTable table = tiny_table();
   ModelStore store(table);

@@ -58,8 +58,9 @@ class LocalTrainer {
     std::uint64_t seed = 0;
     std::string device = "auto";
     int local_rank = 0;
-    const std::vector<double>* shares = nullptr;      ///< per client: budget_share(); for weight masks
-    const std::vector<int>* micro_batches = nullptr;  ///< per client: FleetPlan's; none = whole batches
+    const std::vector<double>* shares = nullptr;  ///< per client: budget_share(); for weight masks
+    /// Samples at a time of a client with this assignment (choose_micro_batch); 0 or empty = whole batches.
+    std::function<int(ClientId client, const Assignment& assignment)> micro_batch;
     bool shares_process = false;  ///< with other clients: then no report has a peak of resident memory
   };
   explicit LocalTrainer(Setup setup);

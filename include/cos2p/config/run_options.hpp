@@ -154,6 +154,7 @@ struct RunOptions {
   RingOptions ring;
   double suspect_after_s = 30, worker_timeout_s = 120;  ///< ServerLoopOptions
   int bad_messages = 100;                               ///< ServerLoopOptions
+  bool replan = true;  ///< where a segment has too few trainers left, others get other submodels
   bool stop_uncovered = false;
   bool accept_joins = false;
   int join_port = 0;   ///< 0 = a free one

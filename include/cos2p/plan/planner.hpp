@@ -100,6 +100,17 @@ struct FleetRules {
 FleetPlan plan_fleet(const SegmentTable& table, const TrainingShape& training,
                      const std::vector<ClientBudget>& budgets, int clients, const FleetRules& rules);
 
+/// The plan while only some clients are `present` (by client): that of the start, but where segments have
+/// lost trainers below `min_trainers`, present clients get other shapes as in plan_fleet(), as far as that
+/// helps. Absent clients keep what they had, and count nowhere in `trainers`. `notes` are about this plan
+/// alone. Only SubmodelKind::fit has other shapes.
+FleetPlan plan_present(const SegmentTable& table, const TrainingShape& training, const FleetPlan& start,
+                       const std::vector<bool>& present, const FleetRules& rules);
+
+/// The largest part of a batch with which a client trains this within its budget; 0 = the whole batch.
+int choose_micro_batch(const SegmentTable& table, const TrainingShape& training, const Assignment& assignment,
+                       const ClientBudget& budget);
+
 /// For people and for programs: `cos2p plan` and the start of a run.
 std::string fleet_table(const SegmentTable& table, const FleetPlan& plan);
 std::string fleet_json(const SegmentTable& table, const FleetPlan& plan);

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -49,8 +50,8 @@ class Aggregator {
   Aggregator(const Aggregator&) = delete;
   Aggregator& operator=(const Aggregator&) = delete;
 
-  /// Checks an update before memory is given to it: known client and segment, sizes that can be. Reads
-  /// nothing that changes, so any thread may call it. Fills `reason`.
+  /// Checks an update before memory is given to it: known client and segment, sizes that can be. Any thread
+  /// may call it. Fills `reason`.
   UpdateVerdict check_shape(const MessageHeader& header, std::string& reason) const;
   /// Takes a whole update into the pending ones; `reason` says why it was not.
   UpdateVerdict add(Message update, double now_s, std::string& reason);
@@ -60,6 +61,9 @@ class Aggregator {
   /// Turns the held update buffers of the segment that holds most into sums, to free their memory.
   void fold_largest();
   void set_active(ClientId client, bool active);
+  /// What the client trains from its next local round on. What it still delivers of what it trained before is
+  /// taken as well.
+  void set_assignment(ClientId client, const Assignment& assignment);
   /// The local round that a client is in: decides what it trains where its window is rolling.
   void set_round(ClientId client, int local_round);
   int active_trainers(SegmentId id) const;
@@ -67,9 +71,9 @@ class Aggregator {
   double open_since_s() const;
 
   const std::vector<SegmentRecord>& records() const { return records_; }
-  /// Kept units of each kept block as last seen in updates, of `kind` attention (heads) or feed-forward
-  /// (neurons); empty before the first update. A frozen block keeps all; one that no update came of yet,
-  /// none.
+  /// Kept units of each block that the client kept at the start, as last seen in updates, of `kind` attention
+  /// (heads) or feed-forward (neurons); empty before the first update. A frozen block keeps all; one that no
+  /// update came of yet, none.
   std::vector<UnitSet> kept_units(ClientId client, SegmentKind kind) const;
 
   /// For checkpoints. Sums that were folded go along as they are held: as buffers again they would not be the
@@ -98,14 +102,19 @@ class Aggregator {
   };
   struct ClientState {
     Trainer trainer;
-    int round = 0;                         ///< local round that it is in
-    std::vector<std::int32_t> last_round;  ///< per segment, of the last accepted update; -1 before
-    std::vector<UnitSet> segment_units;    ///< per segment, as last seen
+    std::vector<Assignment> given;            ///< all that it has had: that of the start first
+    std::vector<std::atomic<bool>> may_push;  ///< per segment: one of them trains it
+    int round = 0;                            ///< local round that it is in
+    std::vector<std::int32_t> last_round;     ///< per segment, of the last accepted update; -1 before
+    std::vector<UnitSet> segment_units;       ///< per segment, as last seen
   };
   UpdateVerdict check_age(const MessageHeader& header, std::string& reason) const;
   /// Whether the client lives and trains the segment in the round that it is in.
   bool trains_now(const ClientState& client, const Segment& segment) const;
-  double weight_of(const Trainer& trainer) const;
+  /// What the client trained in that local round, if it trained the segment; null where it cannot have.
+  const Assignment* assignment_of(const ClientState& client, const Segment& segment, int local_round) const;
+  void give(ClientState& client, const Assignment& assignment) const;
+  double weight_of(const Trainer& trainer, const Assignment& kept) const;
   double pace(const MessageHeader& header) const;
   Anchor anchor(const Segment& segment, const SegmentState& state) const;
   bool all_delivered(const Segment& segment, const SegmentState& state) const;

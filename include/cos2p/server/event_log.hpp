@@ -24,6 +24,7 @@ class EventSink {
   virtual void tick(double now_s) = 0;
   virtual void active(ClientId client, bool active, double now_s) = 0;
   virtual void suspect(ClientId client, bool suspect, double now_s) = 0;
+  virtual void plan(const std::vector<Assignment>& plan, double now_s) = 0;
   virtual void folded(double now_s) = 0;
   // what comes of it
   /// A segment's new version; `checksum` covers values and version.
@@ -47,6 +48,7 @@ enum class EventKind : std::uint32_t {
   published = 6,
   round_closed = 7,
   snapshot = 8,
+  plan = 9,
 };
 
 /// One record, as it stands in the file (little endian), followed by `body_bytes` bytes.
@@ -55,15 +57,21 @@ struct EventRecord {
   std::uint32_t magic = kMagic;
   EventKind kind = EventKind::tick;
   double time_s = 0;
-  std::int64_t subject = 0;      ///< client, segment, round or worker
-  std::uint64_t value = 0;       ///< version, flag or N*
-  std::uint64_t hash = 0;        ///< of what was published, or of the model
-  std::uint64_t body_bytes = 0;  ///< message: its header, then its body
+  std::int64_t subject = 0;  ///< client, segment, round or worker
+  std::uint64_t value = 0;   ///< version, flag or N*
+  std::uint64_t hash = 0;    ///< of what was published, or of the model
+  std::uint64_t body_bytes =
+      0;  ///< message: its header, then its body; plan: RecordedAssignment of each client
   std::uint64_t body_hash = 0;
   std::uint64_t check = 0;  ///< of everything above
   std::uint64_t expected_check() const;
 };
 static_assert(sizeof(EventRecord) == 64);
+
+/// An Assignment, as it stands in the file.
+struct RecordedAssignment {
+  std::int32_t kept_blocks = 0, frozen_blocks = 0, heads = 0, neurons = 0, rolling = 0, width_balance = 0;
+};
 EventRecord event_record(EventKind kind, double time_s, std::int64_t subject = 0, std::uint64_t value = 0,
                          std::uint64_t hash = 0);
 EventRecord published_record(SegmentId segment, std::uint64_t version, std::uint64_t checksum);
@@ -87,6 +95,7 @@ class EventLog : public EventSink {
   void tick(double now_s) override;
   void active(ClientId client, bool active, double now_s) override;
   void suspect(ClientId client, bool suspect, double now_s) override;
+  void plan(const std::vector<Assignment>& plan, double now_s) override;
   void folded(double now_s) override;
   void published(SegmentId segment, std::uint64_t version, std::uint64_t checksum) override;
   void round_closed(const RoundRow& row) override;

@@ -44,6 +44,9 @@ class ServerCore {
   /// names, in table order, and whether one of them has no trainer that could come back (suspects may).
   std::function<void(const std::vector<std::string>& untrained, bool lost)> on_coverage_changed;
 
+  /// Called when a plan that set_plan() was given takes effect, before on_round_closed.
+  std::function<void()> on_plan_changed;
+
   /// Verdict on a message before memory is given to it; any thread may ask.
   UpdateVerdict check_shape(const MessageHeader& header, std::string& reason) const;
   void handle(Message message, double now_s);
@@ -57,6 +60,12 @@ class ServerCore {
   /// of that round: what it still pushes for it is dropped, and it takes part again from the next round that
   /// it starts. One that had delivered before it fell silent begins with the round that is open.
   void set_suspect(ClientId client, bool suspect, double now_s);
+  /// Another assignment for each client: from the next round on, so that in lockstep nobody is waited for in
+  /// vain. Say it before clients are set active or not: then a segment that this plan covers is not lost.
+  void set_plan(std::vector<Assignment> plan, double now_s);
+  /// The plan that was set last, or that of the start.
+  const std::vector<Assignment>& latest_plan() const { return next_plan_.empty() ? plan_ : next_plan_; }
+  const std::vector<bool>& present() const { return present_; }
   /// Whether another worker may go on with this client now: in lockstep not before the round closes in which
   /// it has reported.
   bool may_start(ClientId client) const {
@@ -97,8 +106,10 @@ class ServerCore {
     return present_[client] && !suspect_[client] && !owing_[client];
   }
   void activity_changed(ClientId client, double now_s);
+  void check_coverage();
+  void begin_plan();
   template <typename Trainer>
-  std::vector<std::string> segments_without(Trainer is_trainer) const;
+  std::vector<std::string> segments_without(const std::vector<Assignment>& plan, Trainer is_trainer) const;
 
   const SegmentTable& table_;
   const ModelStore& store_;
@@ -106,6 +117,7 @@ class ServerCore {
   Setup setup_;
   MergeRule rule_;
   Aggregator aggregator_;
+  std::vector<Assignment> plan_, next_plan_;  ///< by client; the next one is empty where there is none
   std::vector<bool> present_, suspect_,
       owing_;                           ///< per client: as set_active(), set_suspect() and rounds left it
   std::vector<bool> reported_;          ///< in the open round

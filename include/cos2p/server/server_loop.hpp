@@ -31,6 +31,8 @@ struct ServerLoopHooks {
   std::function<void()> progress;                ///< lets MPI move data
   std::function<bool()> stop_requested;          ///< Ctrl-C, SIGTERM
   std::function<bool(WorkerRank)> process_gone;  ///< known at once for workers of this host; may be empty
+  /// The plan while only these clients (by client) are present; empty where plans do not change.
+  std::function<FleetPlan(const std::vector<bool>& present)> replan;
   std::function<int(ClientId)> worker_of;  ///< rank of the worker that executes a client; 0 = an open seat
   /// Workers that have joined since the last call; empty where none may.
   std::function<std::vector<JoinServer::Newcomer>()> newcomers;
