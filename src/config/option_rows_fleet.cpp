@@ -54,9 +54,9 @@ void add_fleet(Table& t) {
                          "what a client trains: the largest submodel that its budget holds, the full model "
                          "whatever its budget, the submodel of the smallest budget, or the full model with "
                          "smaller clients left out");
-  t.whole(
-      "min-trainers", AT(fleet.min_trainers), 1, kMany,
-      "clients that train each part of the model at least; shapes are changed for it where budgets allow");
+  t.whole("min-trainers", AT(fleet.min_trainers), 0, kMany,
+          "clients that train each part of the model at least (N*); shapes are changed for it where budgets "
+          "allow; 0 = as many as they allow");
   t.flag("drop-too-small", AT(fleet.drop_too_small),
          "a client whose budget holds no submodel at all takes no part, instead of ending the run");
   t.choice<BalanceKind>("balance", AT(fleet.balance),

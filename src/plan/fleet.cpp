@@ -81,10 +81,10 @@ class Coverage {
     plan_.assignments[client] = best;
     plan_.trainers = count_trainers(table_, plan_.assignments);
     if (best == asked) return;
-    plan_.notes.push_back(
-        fmt::format("client {} trains {} instead of {}, so that every segment has {}", client, describe(best),
-                    describe(asked),
-                    rules_.min_trainers > 1 ? fmt::format("{} trainers", rules_.min_trainers) : "a trainer"));
+    plan_.notes.push_back(fmt::format(
+        "client {} trains {} instead of {}, for segments {}", client, describe(best), describe(asked),
+        rules_.min_trainers > 1 ? fmt::format("with fewer than {} trainers", rules_.min_trainers)
+                                : "without a trainer"));
   }
 
   const SegmentTable& table_;
@@ -92,6 +92,10 @@ class Coverage {
   FleetPlan& plan_;
   const FleetRules& rules_;
 };
+
+Assignment narrowest_of_all_blocks(const ModelOptions& m) {
+  return {m.blocks, 0, std::min(1, m.heads), std::min(1, m.feed_forward)};
+}
 
 [[noreturn]] void refuse(const SegmentTable& table, const TrainingShape& training, const FleetPlan& plan,
                          const FleetRules& rules) {
@@ -106,10 +110,9 @@ class Coverage {
          : rules.submodel == SubmodelKind::smallest ? "--balance deep, fewer --blocks or --submodel fit"
                                                     : "a smaller --min-trainers or --submodel fit");
   }
-  // A client with the narrowest model of full depth, nothing frozen, would be one more.
-  const ModelOptions& m = table.options();
-  const Assignment narrowest{m.blocks, 0, std::min(1, m.heads), std::min(1, m.feed_forward)};
-  const auto needed = static_cast<double>(estimate_cost(table, narrowest, training).memory.total());
+  // A client that holds it would be one more.
+  const auto needed = static_cast<double>(
+      estimate_cost(table, narrowest_of_all_blocks(table.options()), training).memory.total());
   std::int64_t most = 0;
   for (const ClientBudget& budget : plan.budgets) most = std::max(most, budget.memory);
   fail(ExitCode::usage,
@@ -236,13 +239,29 @@ int FleetPlan::least_trainers() const {
   return trainers.empty() ? 0 : *std::min_element(trainers.begin(), trainers.end());
 }
 
+int most_trainers(const SegmentTable& table, const TrainingShape& training,
+                  const std::vector<ClientBudget>& budgets, int clients) {
+  const PlanCost cost = estimate_cost(table, narrowest_of_all_blocks(table.options()), training);
+  int able = 0;
+  for (int c = 0; c < clients; ++c)
+    able += budgets[static_cast<std::size_t>(c) % budgets.size()].holds(cost) ? 1 : 0;
+  return able;
+}
+
 FleetPlan plan_fleet(const SegmentTable& table, const TrainingShape& training,
-                     const std::vector<ClientBudget>& budgets, int clients, const FleetRules& rules) {
+                     const std::vector<ClientBudget>& budgets, int clients, const FleetRules& asked) {
   if (clients < 1 || budgets.empty()) {
     fail(ExitCode::usage,
          "a fleet of {} clients and {} budgets cannot train (one of each is the least), give --clients and "
          "--budgets",
          clients, budgets.size());
+  }
+  FleetRules rules = asked;
+  if (rules.min_trainers == 0) {
+    // Other kinds have one shape for everybody.
+    rules.min_trainers = rules.submodel == SubmodelKind::fit
+                             ? std::max(1, most_trainers(table, training, budgets, clients))
+                             : 1;
   }
   FleetPlan plan;
   for (int client = 0; client < clients; ++client)
@@ -277,7 +296,9 @@ FleetPlan plan_fleet(const SegmentTable& table, const TrainingShape& training,
 }
 
 FleetPlan plan_present(const SegmentTable& table, const TrainingShape& training, const FleetPlan& start,
-                       const std::vector<bool>& present, const FleetRules& rules) {
+                       const std::vector<bool>& present, const FleetRules& asked) {
+  FleetRules rules = asked;
+  if (rules.min_trainers == 0) rules.min_trainers = std::max(1, start.least_trainers());
   FleetPlan plan;
   plan.budgets = start.budgets;
   for (std::size_t c = 0; c < present.size(); ++c)

@@ -23,7 +23,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 LAUNCH = HERE.parent.parent / "mpi_launch" / "local.sh"
 LINK = HERE.parent / "harness" / "netns_link.sh"
 MODEL = ("--dataset synthetic --synthetic-train 240 --synthetic-test 100 --dim 32 --blocks 3 --heads 2 --feed-forward 64 "
-         "--patch 7 --batch-size 20 --partition iid --budgets 1,0.7,0.5 --evaluate-every 50 --rounds 10000000").split()
+         "--patch 7 --batch-size 20 --partition iid --budgets 1,0.7,0.5 --micro-batch 0 --evaluate-every 50 --rounds 10000000").split()
 
 
 class Failed(Exception):

@@ -60,7 +60,7 @@ BOOST_AUTO_TEST_CASE(values_out_of_range) {
          {{"train", "--submodel", "ful"}, {"--submodel cannot be 'ful'", "did you mean 'full'?"}},
          {{"train", "--submodel", "smallest", "--width-rule", "random"},
           {"--width-rule has no meaning beside --submodel", "the same first units"}},
-         {{"plan", "--min-trainers", "0"}, {"--min-trainers cannot be '0'", "at least 1"}},
+         {{"plan", "--min-trainers", "-1"}, {"--min-trainers cannot be '-1'", "at least 0"}},
          {{"plan", "--rolling-windows", "--balance", "deep"},
           {"--rolling-windows has no meaning beside --balance", "trains all of its blocks"}},
          {{"plan", "--rolling-windows", "--balance", "wide", "--frozen-blocks", "1"},

@@ -143,6 +143,11 @@ BOOST_AUTO_TEST_CASE(more_trainers_change_as_few_clients_as_needed) {
   BOOST_TEST(two.notes[0].find("client 1 ") != std::string::npos);
   BOOST_TEST(two.notes[0].find("2 trainers") != std::string::npos);
   BOOST_TEST((two.assignments[2] == one.assignments[2]));
+  rules.min_trainers = 0;  // as many as the budgets allow
+  const FleetPlan most = plan_fleet(table, {}, budgets, 3, rules);
+  BOOST_TEST(most.least_trainers() == 3);
+  BOOST_TEST(most.least_trainers() == most_trainers(table, {}, budgets, 3));
+  for (std::size_t c = 0; c < 3; ++c) BOOST_TEST(most.costs[c].memory.total() <= most.budgets[c].memory);
   rules.min_trainers = 4;
   expect_error(ExitCode::usage, {"trained by 3 of them", "--min-trainers"},
                [&] { plan_fleet(table, {}, budgets, 3, rules); });

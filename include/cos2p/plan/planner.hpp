@@ -84,7 +84,7 @@ struct FleetRules {
   BalanceKind balance = BalanceKind::deep;  ///< so that every segment has as many trainers as can be
   int frozen_blocks = 0;
   SubmodelKind submodel = SubmodelKind::fit;
-  int min_trainers = 1;  ///< N*: trainers that every segment must have
+  int min_trainers = 1;  ///< N*: trainers that every segment must have; 0 = as many as the budgets allow
   /// A client whose budget holds no submodel of this balance takes no part, instead of ending the run.
   bool drop_too_small = false;
   /// Where the balance drops blocks: instead keep all of them and train a window that moves with the rounds.
@@ -92,6 +92,11 @@ struct FleetRules {
   /// Without rolling windows.
   WidthBalance width_balance = WidthBalance::even;
 };
+
+/// The most trainers that every segment can have: clients whose budget holds the narrowest submodel of all
+/// blocks, nothing frozen.
+int most_trainers(const SegmentTable& table, const TrainingShape& training,
+                  const std::vector<ClientBudget>& budgets, int clients);
 
 /// Client c gets budgets[c % budgets.size()]. Where a segment would have fewer than `min_trainers` trainers,
 /// as few clients as possible, those with the most memory first, get all blocks and less width, or nothing
