@@ -72,7 +72,7 @@ struct LocalTrainer::State {
   Span<float> scratch(const Segment& segment) {
     return {full.data(), static_cast<std::size_t>(segment.numel)};
   }
-  void prepare(WorkerChannel& channel, const ClientTask& task, const Assignment& window);
+  void prepare(ModelReader& server, const ClientTask& task, const Assignment& window);
   LocalRound hand_over(const ClientTask& task, int index, const RoundReport& report);
   LocalUpdate update_of(const ClientTask& task, int index, SegmentId id, std::uint64_t base_version,
                         const UnitSet& kept_units, Span<const float> values);
@@ -80,7 +80,7 @@ struct LocalTrainer::State {
   std::int64_t samples_of(const ClientTask& task) const {
     return narrow<std::int64_t>(setup.partition->at(static_cast<std::size_t>(task.client)).size());
   }
-  std::optional<LocalRound> run_linear(WorkerChannel& channel, const ClientTask& task, int index,
+  std::optional<LocalRound> run_linear(ModelReader& server, const ClientTask& task, int index,
                                        const Notice& notice, const KeepGoing& keep_going);
 };
 
@@ -96,6 +96,10 @@ const std::map<int, UnitChoice>& LocalTrainer::units() const {
 
 void LocalTrainer::set_units(ClientId client, UnitChoice choice) {
   state_->units.set(client.value(), std::move(choice));
+}
+
+const SegmentTable& LocalTrainer::table() const {
+  return *state_->setup.table;
 }
 
 std::string LocalTrainer::device_name() const {
@@ -114,7 +118,7 @@ int LocalTrainer::steps_per_round(std::int64_t samples) const {
 }
 
 /// Brings the client's submodel to the server's present values.
-void LocalTrainer::State::prepare(WorkerChannel& channel, const ClientTask& task, const Assignment& window) {
+void LocalTrainer::State::prepare(ModelReader& server, const ClientTask& task, const Assignment& window) {
   const UnitChoice& choice = units.of(task.client);
   if (resident.client != task.client || !(resident.window == window) || !same_units(resident.units, choice)) {
     resident = Resident{};  // frees the old model before the new one is made
@@ -137,7 +141,7 @@ void LocalTrainer::State::prepare(WorkerChannel& channel, const ClientTask& task
     resident =
         Resident{task.client, choice, window, std::make_unique<Vit>(*setup.table, shape, device), {}, {}};
   }
-  const std::vector<std::uint64_t> published = channel.read_versions();
+  const std::vector<std::uint64_t> published = server.read_versions();
   const std::vector<SegmentId> trained = resident.model->trained_segments();
   const torch::NoGradGuard no_grad;
   for (SegmentId id : resident.model->segments()) {
@@ -147,7 +151,7 @@ void LocalTrainer::State::prepare(WorkerChannel& channel, const ClientTask& task
         held->second == published[static_cast<std::size_t>(id.value())])
       continue;
     const Segment& segment = (*setup.table)[id];
-    resident.versions[id.value()] = channel.read_segment(id, scratch(segment));
+    resident.versions[id.value()] = server.read_segment(id, scratch(segment));
     torch::Tensor flat = resident.model->flat(id);
     const UnitSet& units_here = resident.model->units(id);
     kept.resize(static_cast<std::size_t>(flat.numel()));
@@ -217,7 +221,7 @@ LocalRound LocalTrainer::State::hand_over(const ClientTask& task, int index, con
   return round;
 }
 
-std::optional<LocalRound> LocalTrainer::State::run_linear(WorkerChannel& channel, const ClientTask& task,
+std::optional<LocalRound> LocalTrainer::State::run_linear(ModelReader& server, const ClientTask& task,
                                                           int index, const Notice& notice,
                                                           const KeepGoing& keep_going) {
   const SegmentId id = setup.table->begin()->id;
@@ -226,13 +230,13 @@ std::optional<LocalRound> LocalTrainer::State::run_linear(WorkerChannel& channel
   round.index = index;
   RoundReport& report = round.report;
   report.steps = steps_of(samples_of(task));
-  const std::int64_t pulled = channel.stats().bytes_pulled;
+  const std::int64_t pulled = server.bytes_pulled();
   std::uint64_t version = 0;
   {
     const ScopedTimer timer(report.transfer_s);
-    version = channel.read_segment(id, linear->values());
+    version = server.read_segment(id, linear->values());
   }
-  report.bytes_pulled = channel.stats().bytes_pulled - pulled;
+  report.bytes_pulled = server.bytes_pulled() - pulled;
   std::vector<float> received;
   if (setup.merge == MergeKind::deltas) received.assign(linear->values().begin(), linear->values().end());
   {
@@ -252,11 +256,11 @@ std::optional<LocalRound> LocalTrainer::State::run_linear(WorkerChannel& channel
   return round;
 }
 
-std::optional<LocalRound> LocalTrainer::run(WorkerChannel& channel, const ClientTask& task, int index,
+std::optional<LocalRound> LocalTrainer::run(ModelReader& server, const ClientTask& task, int index,
                                             const Notice& notice, const KeepGoing& keep_going) {
-  if (state_->linear) return state_->run_linear(channel, task, index, notice, keep_going);
+  if (state_->linear) return state_->run_linear(server, task, index, notice, keep_going);
   RoundReport report;
-  const std::int64_t pulled = channel.stats().bytes_pulled;
+  const std::int64_t pulled = server.bytes_pulled();
   // Tensors of others in this process (a server that evaluates, in-process) are not this client's.
   const std::int64_t others = tensor_memory::current() - state_->resident_bytes(task.client);
   tensor_memory::reset_peak();
@@ -264,13 +268,13 @@ std::optional<LocalRound> LocalTrainer::run(WorkerChannel& channel, const Client
   if (state_->units.due(task, index)) {
     // A mask phase needs the memory that the last model holds.
     if (needs_data(state_->setup.width.rule)) state_->resident = Resident{};
-    state_->units.choose(channel, task, index, report);
+    state_->units.choose(server, task, index, report);
   }
   {
     const ScopedTimer timer(report.transfer_s);
-    state_->prepare(channel, task, window);
+    state_->prepare(server, task, window);
   }
-  report.bytes_pulled = channel.stats().bytes_pulled - pulled;
+  report.bytes_pulled = server.bytes_pulled() - pulled;
   report.steps = state_->steps_of(state_->samples_of(task));
   {
     const ScopedTimer timer(report.compute_s);
@@ -291,7 +295,7 @@ void LocalRound::own_values() {
   for (LocalUpdate& update : updates) update.own_values();
 }
 
-bool push_round(WorkerChannel& channel, const LocalRound& round, bool measure_time) {
+bool push_round(WorkerChannel& channel, const LocalRound& round, PushTime time) {
   static constexpr std::byte kPadding[64] = {};
   const std::int64_t pushed = channel.stats().bytes_pushed;
   const double waited = channel.stats().waiting_s;
@@ -311,7 +315,8 @@ bool push_round(WorkerChannel& channel, const LocalRound& round, bool measure_ti
       if (!channel.push(header, parts)) return false;
     }
   }
-  if (measure_time) {
+  if (time == PushTime::hidden) report.transfer_s += seconds;
+  if (time == PushTime::waited_for) {
     const double waiting = channel.stats().waiting_s - waited;
     report.transfer_s += seconds - waiting;
     report.waiting_s += waiting;

@@ -23,12 +23,12 @@ constexpr std::uint64_t kUnitDraw = 2, kMaskData = 3, kMaskNoise = 4, kSharedOrd
 /// One choice of one client.
 class Choice {
  public:
-  Choice(const LocalTrainer::Setup& setup, torch::Device device, WorkerChannel& channel,
-         const ClientTask& task, int number)
+  Choice(const LocalTrainer::Setup& setup, torch::Device device, ModelReader& server, const ClientTask& task,
+         int number)
       : setup_(setup),
         table_(*setup.table),
         device_(device),
-        channel_(channel),
+        server_(server),
         task_(task),
         a_(task.assignment),
         number_(number),
@@ -68,7 +68,7 @@ class Choice {
     const torch::NoGradGuard no_grad;
     for (const SegmentId id : vit.segments()) {
       const Segment& segment = table_[id];
-      channel_.read_segment(id, scratch(segment));
+      server_.read_segment(id, scratch(segment));
       torch::Tensor flat = vit.flat(id);
       kept.resize(static_cast<std::size_t>(flat.numel()));
       gather_segment(segment, vit.units(id), scratch(segment), kept);
@@ -90,7 +90,7 @@ class Choice {
     std::size_t next = 0;
     // What training minimises, without distillation: the exits of a mask in the making teach nothing.
     const auto next_loss = [&](const VitGates& gates) {
-      channel_.heartbeat();  // a phase may be long; the training that follows obeys a stop
+      server_.heartbeat();  // a phase may be long; the training that follows obeys a stop
       std::vector<std::int64_t> indices;
       for (int i = 0; i < phase.batch_size; ++i) indices.push_back(samples[next++ % samples.size()]);
       const BatchTensors batch = batch_tensors(*setup_.samples, indices, nullptr, device_);
@@ -131,7 +131,7 @@ class Choice {
       case WidthRule::covering:
         return covering(segment, count);
       default:
-        channel_.read_segment(segment.id, scratch(segment));
+        server_.read_segment(segment.id, scratch(segment));
         return top_units(unit_magnitudes(segment, scratch(segment)), count);
     }
   }
@@ -180,7 +180,7 @@ class Choice {
   const LocalTrainer::Setup& setup_;
   const SegmentTable& table_;
   torch::Device device_;
-  WorkerChannel& channel_;
+  ModelReader& server_;
   const ClientTask& task_;
   const Assignment& a_;
   int number_;
@@ -207,9 +207,9 @@ bool UnitChooser::due(const ClientTask& task, int index) const {
   return setup_.width.chooses_at(index);
 }
 
-void UnitChooser::choose(WorkerChannel& channel, const ClientTask& task, int index, RoundReport& report) {
+void UnitChooser::choose(ModelReader& server, const ClientTask& task, int index, RoundReport& report) {
   const WidthRule rule = setup_.width.rule;
-  Choice choice(setup_, device_, channel, task, setup_.width.choice_of(index));
+  Choice choice(setup_, device_, server, task, setup_.width.choice_of(index));
   TrainingShape training = training_shape(setup_.local, setup_.merge);
   training.micro_batch = micro_batch_of(setup_, task);
   MaskPhase phase;

@@ -17,7 +17,7 @@ class UnitChooser {
   /// Whether the client chooses anew before its local round `index`.
   bool due(const ClientTask& task, int index) const;
   /// Chooses. Reading counts in the report's transfer_s, a mask phase in its compute_s.
-  void choose(WorkerChannel& channel, const ClientTask& task, int index, RoundReport& report);
+  void choose(ModelReader& server, const ClientTask& task, int index, RoundReport& report);
 
   const UnitChoice& of(int client) const { return units_.at(client); }
   const std::map<int, UnitChoice>& all() const { return units_; }

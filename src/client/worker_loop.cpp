@@ -1,102 +1,39 @@
 #include "cos2p/client/worker_loop.hpp"
 
-#include <spdlog/spdlog.h>
-
 #include <algorithm>
 #include <chrono>
 #include <thread>
 
-#include "cos2p/support/clock.hpp"
-#include "cos2p/support/energy.hpp"
+#include "worker_life.hpp"
 
 namespace cos2p {
 namespace {
 
-constexpr double kPollSeconds =
-    0.002;  // how often a waiting worker asks the server: far below a tenth of a core
-constexpr double kNoticeSeconds = 0.05;  // how often a training worker does
-
-/// Of a worker that executes no client now.
-void stand_by() {
-  std::this_thread::sleep_for(std::chrono::milliseconds(20));
-}
-
-void nap() {
-  std::this_thread::sleep_for(std::chrono::duration<double>(kPollSeconds));
-}
-
-class Worker {
+class Worker : private WorkerLife {
  public:
   Worker(WorkerChannel& channel, LocalTrainer& trainer, const WorkerLoopOptions& options)
-      : channel_(channel), trainer_(trainer), options_(options) {}
+      : WorkerLife(channel, options), trainer_(trainer) {}
 
   WorkerEnd run() {
-    while (look() && notice_.phase == Notice::Phase::starting) nap();
+    await_start();
     std::size_t turn = 0;
     double waiting_s = 0;
     while (!ended() && look()) {
-      if (notice_.tasks != tasks_read_) read_tasks();
+      read_tasks_if_changed();
       const std::size_t task = next_task(turn);
       if (task == tasks_.size()) {
         const ScopedTimer timer(waiting_s);
-        tasks_.empty() ? stand_by() : nap();
+        wait_for_task();
         continue;
       }
       turn = task + 1;
       execute(task, waiting_s);
       waiting_s = 0;
     }
-    if (end_ != WorkerEnd::server_gone) channel_.close();
-    return end_;
+    return finish();
   }
 
  private:
-  bool ended() const { return ended_; }
-
-  /// Tells the server that this worker lives, and reads what it says. False where that ends the worker.
-  bool look() {
-    channel_.heartbeat();
-    notice_ = channel_.read_notice();
-    looked_ = monotonic_seconds();
-    if (notice_.phase == Notice::Phase::stopping) return end(WorkerEnd::run_ended);
-    if (notice_.phase == Notice::Phase::excluded) return end(WorkerEnd::excluded);
-    if (channel_.server_silence_s() > options_.server_timeout_s) return end(WorkerEnd::server_gone);
-    if (options_.stop_requested && options_.stop_requested()) return end(WorkerEnd::left);
-    return true;
-  }
-
-  bool end(WorkerEnd how) {
-    ended_ = true;
-    end_ = how;
-    return false;
-  }
-
-  /// Takes over the clients that the server gives this worker now; those that it had go on where they are,
-  /// perhaps with another assignment.
-  void read_tasks() {
-    std::vector<Task> tasks;
-    for (const ClientTask& told : channel_.read_tasks()) {
-      const auto had = std::find_if(tasks_.begin(), tasks_.end(),
-                                    [&](const Task& task) { return task.task.client == told.client; });
-      tasks.push_back(had == tasks_.end() ? Task{told, told.next_round, -1} : *had);
-      tasks.back().task.assignment = told.assignment;
-    }
-    tasks_ = std::move(tasks);
-    tasks_read_ = notice_.tasks;
-  }
-
-  /// Index of the next client that may start a local round, in turn; tasks_.size() where all must wait for
-  /// the server's round.
-  std::size_t next_task(std::size_t turn) const {
-    for (std::size_t i = 0; i < tasks_.size(); ++i) {
-      const std::size_t task = (turn + i) % tasks_.size();
-      if (notice_.lockstep == 0 || tasks_[task].started_in != notice_.round) return task;
-    }
-    return tasks_.size();
-  }
-
-  bool look_at_times() { return monotonic_seconds() - looked_ < kNoticeSeconds || look(); }
-
   /// A local round on an emulated device.
   struct Emulation {
     ClientId client;
@@ -146,32 +83,19 @@ class Worker {
     round->report.energy_j = energy_.joules() - energy_j;
     if (!push_round(channel_, *round)) {
       look();
-      if (!ended_) end(WorkerEnd::server_gone);
+      if (!ended()) end(WorkerEnd::server_gone);
       return;
     }
     ++task.next;
   }
 
-  WorkerChannel& channel_;
   LocalTrainer& trainer_;
-  const WorkerLoopOptions& options_;
-  EnergyMeter energy_;
-  Notice notice_;
-  double looked_ = 0;
-  bool ended_ = false;
-  WorkerEnd end_ = WorkerEnd::run_ended;
-  struct Task {
-    ClientTask task;
-    int next = 0;         ///< index of its next local round
-    int started_in = -1;  ///< server round in which its last local round began
-  };
-  std::vector<Task> tasks_;
-  int tasks_read_ = 0;  ///< Notice::tasks when they were read; 0 = never
 };
 
 }  // namespace
 
 WorkerEnd run_worker(WorkerChannel& channel, LocalTrainer& trainer, const WorkerLoopOptions& options) {
+  if (options.overlap) return run_overlapped_worker(channel, trainer, options);
   return Worker(channel, trainer, options).run();
 }
 

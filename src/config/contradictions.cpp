@@ -179,6 +179,13 @@ void refuse_impossible(Subcommand subcommand, const RunOptions& o, const Written
          "--depth-momentum cannot be {} beside --merge {} (it mixes deltas), give --merge deltas",
          o.policy.depth_momentum, to_string(o.policy.merge));
   }
+  if (subcommand == Subcommand::train && o.local.overlap &&
+      (o.policy.lockstep() || o.transport == TransportKind::in_process)) {
+    fail(ExitCode::usage, "--overlap cannot hide transfers beside {} ({}), leave it out or choose {}",
+         o.policy.lockstep() ? "--policy sync" : "--transport in-process",
+         o.policy.lockstep() ? "a round begins when the one before is merged" : "nothing is transferred",
+         o.policy.lockstep() ? "--policy semi-async" : "--transport rma");
+  }
   if (training && o.output.empty()) {
     fail(ExitCode::usage,
          "--output cannot be empty (checkpoints and metrics are written there), give a directory");

@@ -96,6 +96,12 @@ void add_local_training(Table& t) {
       "how the values that clients push are written: 4, 2 or about 1 byte each; what rounding "
       "takes from an update is added to the client's next one, which takes it 2 bytes of "
       "memory a trained value");
+  t.group("Local training", kRanks | kPlan);
+  t.flag("overlap", AT(local.overlap),
+         "push the last local round, and pull for the next one, while a round is computed: takes the memory "
+         "of what is pulled and "
+         "pushed, and updates are up to a round older; not with --policy sync");
+  t.group("Local training", kTrain | kPlan);
   t.choice<OptimizerKind>("optimizer", AT(local.optimizer), "of the clients");
   only(
       t.real("momentum", AT(local.momentum), 0, true, 0.9999, "of sgd; 0 = none"), "optimizer",

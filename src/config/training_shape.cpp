@@ -11,6 +11,7 @@ TrainingShape training_shape(const LocalTrainingOptions& local, MergeKind merge)
   shape.masked = local.weight_mask != WeightMaskKind::none;
   shape.deltas = merge == MergeKind::deltas;
   shape.push_dtype = local.push_dtype;
+  shape.overlap = local.overlap;
   shape.hint = local.objective.distillation != DistillationKind::none && local.objective.feature_hint > 0;
   return shape;
 }

@@ -268,7 +268,7 @@ bool SimulatedFleet::deliver(int c) {
   client.idle_s = now_s_;
   settled();
   channel_->server->heartbeat();
-  push_round(*channel_->worker, round, /*measure_time=*/false);
+  push_round(*channel_->worker, round, PushTime::simulated);
   while (channel_->server->poll(*sink_, 64) > 0) continue;
   if (lockstep()) return true;  // round_closed() says who goes on
   client.start_s = now_s_;

@@ -10,6 +10,7 @@ WorkerPart::WorkerPart(const Experiment& e, int local_rank)
                 e.options.width, e.options.policy.merge, e.options.seed, e.options.device, local_rank,
                 &e.shares, micro_batches_of(e)}) {
   options_.stop_requested = stop_requested;
+  options_.overlap = e.options.local.overlap;
   if (e.options.emulate_speeds.empty()) return;
   const auto times = std::make_shared<const DeviceTimes>(e, e.options.emulate_speeds);
   options_.emulated_compute_s = [times](ClientId client, int index, int steps) {

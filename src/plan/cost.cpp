@@ -255,6 +255,11 @@ MaskCost mask_cost(const SegmentTable& table, const Assignment& candidates, cons
   return cost;
 }
 
+/// What transfers beside computing hold: the values pulled for the next round, and those pushed of the last.
+std::int64_t transfer_bytes(const TrainingShape& training, const PlanCost& cost) {
+  return training.overlap ? cost.pull_bytes + cost.push_bytes : 0;
+}
+
 /// Its step is one pass over arrays that exist all the time (LinearTraining).
 PlanCost linear_cost(const SegmentTable& table, const TrainingShape& training) {
   const ModelOptions& m = table.options();
@@ -269,6 +274,7 @@ PlanCost linear_cost(const SegmentTable& table, const TrainingShape& training) {
   cost.memory.activations = (batch_floats(m, batch) + batch * m.classes) * kFloat;
   cost.pull_bytes = parameters * kFloat;
   cost.push_bytes = packed_bytes(training.push_dtype, parameters);
+  cost.memory.weights += transfer_bytes(training, cost);
   return cost;
 }
 
@@ -280,7 +286,9 @@ MaskPhase plan_mask_phase(const SegmentTable& table, const Assignment& assignmen
   constexpr int kLeastShare = 4;  // of a training batch: fewer images say too little about a unit
   const ModelOptions& m = table.options();
   const PlanCost step = estimate_cost(table, assignment, training);
-  const std::int64_t lost = lost_floats(training, step.trained_parameters) * kFloat;  // lives here too
+  // These live here too.
+  const std::int64_t lost =
+      lost_floats(training, step.trained_parameters) * kFloat + transfer_bytes(training, step);
   const std::int64_t limit = step.memory.total() - lost;
   const int least_batch = std::max(1, training.batch_size / kLeastShare);
   Assignment candidates = assignment;
@@ -317,14 +325,15 @@ PlanCost estimate_cost(const SegmentTable& table, const Assignment& assignment,
     cost.step_flops += part.backward_flops;
   }
   const ModelOptions& m = table.options();
-  if (!training.accumulates()) {
+  if (training.accumulates()) {
+    TrainingShape piece = training;
+    piece.batch_size = training.micro_batch;
+    cost.memory =
+        peak_memory(parts_of(table, assignment, piece), batch_floats(m, piece.batch_size), cost, training);
+  } else {
     cost.memory = peak_memory(parts, batch_floats(m, training.batch_size), cost, training);
-    return cost;
   }
-  TrainingShape piece = training;
-  piece.batch_size = training.micro_batch;
-  cost.memory =
-      peak_memory(parts_of(table, assignment, piece), batch_floats(m, piece.batch_size), cost, training);
+  cost.memory.weights += transfer_bytes(training, cost);
   return cost;
 }
 

@@ -70,8 +70,8 @@ class LocalTrainer {
   /// early.
   using KeepGoing = std::function<bool()>;
   /// Local round `index` of the task's client; nothing where `keep_going` ended it.
-  std::optional<LocalRound> run(WorkerChannel& channel, const ClientTask& task, int index,
-                                const Notice& notice, const KeepGoing& keep_going);
+  std::optional<LocalRound> run(ModelReader& server, const ClientTask& task, int index, const Notice& notice,
+                                const KeepGoing& keep_going);
 
   /// Units chosen so far, by client; set_units() continues those of a checkpoint.
   const std::map<int, UnitChoice>& units() const;
@@ -79,15 +79,21 @@ class LocalTrainer {
   /// Optimizer steps of one local round of a client with so many samples.
   int steps_per_round(std::int64_t samples) const;
   std::string device_name() const;
+  const SegmentTable& table() const;
 
  private:
   struct State;
   std::unique_ptr<State> state_;
 };
 
+/// What a push adds to the times in its report.
+enum class PushTime {
+  waited_for,  ///< its seconds, and those of a full ring as waiting
+  hidden,      ///< its seconds: the client computes meanwhile
+  simulated    ///< nothing
+};
 /// Pushes a local round: its segment updates, then its report. False where the server no longer listens.
-/// The report says how long that took, unless its times are simulated (`measure_time` false).
-bool push_round(WorkerChannel& channel, const LocalRound& round, bool measure_time = true);
+bool push_round(WorkerChannel& channel, const LocalRound& round, PushTime time = PushTime::waited_for);
 
 /// Learning rate in a server round: linear warm-up, then constant or a cosine to zero.
 double learning_rate(const LocalTrainingOptions& local, int round, int rounds);

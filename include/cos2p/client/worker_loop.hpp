@@ -9,6 +9,8 @@ namespace cos2p {
 
 struct WorkerLoopOptions {
   double server_timeout_s = 60;  ///< the server counts as gone when its heartbeat stands still for so long
+  /// Push the round before, and pull for the next one, while a round is computed; not in lockstep.
+  bool overlap = false;
   std::function<bool()> stop_requested;  ///< SIGTERM to this worker: leave in order
   /// Seconds that the optimizer steps and the transfers of a client's local round take at least: a slower
   /// device is emulated by sleeping. Empty: none is.

@@ -82,6 +82,7 @@ struct LocalTrainingOptions {
       false;  ///< a step trains the whole width, and the drawn one imitates it
   WeightMaskKind weight_mask = WeightMaskKind::none;
   ValueType push_dtype = ValueType::float32;  ///< of the values that are pushed
+  bool overlap = false;                       ///< WorkerLoopOptions::overlap
   ObjectiveOptions objective;
 };
 

@@ -71,6 +71,7 @@ struct TrainingShape {
   bool hint = false;  ///< shallower exits learn the features of the deepest (feature_hint())
   /// Of what is pushed; unless it is float32, what rounding took from it is kept, in bf16.
   ValueType push_dtype = ValueType::float32;
+  bool overlap = false;  ///< transfers run beside computing, on copies of what is pulled and pushed
   bool accumulates() const { return micro_batch > 0 && micro_batch < batch_size; }
 };
 
@@ -79,7 +80,7 @@ struct TrainingShape {
 /// round). The program itself (libraries, BLAS buffers) is not part of it.
 struct MemoryEstimate {
   /// Of all held segments; of those trained also what was received (deltas) and what rounding took
-  /// (push_dtype).
+  /// (push_dtype); with `overlap`, the copies that are transferred.
   std::int64_t weights = 0;
   std::int64_t gradients = 0;    ///< those that exist at that moment; frozen segments have none
   std::int64_t optimizer = 0;    ///< one float per trained one with momentum, two with AdamW

@@ -69,9 +69,23 @@ struct WorkerChannelStats {
   std::int64_t torn_reads = 0;  ///< reads of a segment, the notice or the tasks that had to be repeated
 };
 
+/// Where a client reads the server's model: a channel, or a copy that is kept beside the training.
+class ModelReader {
+ public:
+  virtual ~ModelReader() = default;
+  /// Versions of all segments, by segment id.
+  virtual std::vector<std::uint64_t> read_versions() = 0;
+  /// The full segment, whole: version and checksum agree before and after. Returns its version.
+  /// Throws Error(no_workers) where it cannot be had (the server is gone).
+  virtual std::uint64_t read_segment(SegmentId id, Span<float> values) = 0;
+  /// Tells the server that the reader still lives.
+  virtual void heartbeat() = 0;
+  virtual std::int64_t bytes_pulled() const = 0;
+};
+
 /// A worker's end: everything it does is one-sided. See docs/rma_protocol.md for the layout and the
 /// orderings.
-class WorkerChannel {
+class WorkerChannel : public ModelReader {
  public:
   /// Called while there is nothing to do but wait (ring full, segment being written); sleeps, or lets the
   /// twin's server run. Where it is empty, the channel sleeps with a Backoff of its own.
@@ -86,18 +100,16 @@ class WorkerChannel {
   /// what was sent of the message then counts as truncated.
   bool push(const MessageHeader& header, const std::vector<Span<const std::byte>>& parts);
 
-  /// Versions of all segments, by segment id.
-  std::vector<std::uint64_t> read_versions();
-  /// The full segment, whole: version and checksum agree before and after. Returns its version.
-  /// Throws Error(no_workers) where it cannot be had (the server is gone).
-  std::uint64_t read_segment(SegmentId id, Span<float> values);
+  std::vector<std::uint64_t> read_versions() override;
+  std::uint64_t read_segment(SegmentId id, Span<float> values) override;
+  std::int64_t bytes_pulled() const override { return stats().bytes_pulled; }
 
   Notice read_notice();
   std::vector<ClientTask> read_tasks();
   /// Seconds for which the server's heartbeat has stood still, as seen by read_notice() and push().
   double server_silence_s() const;
 
-  void heartbeat();
+  void heartbeat() override;
   /// Tells the server that this worker leaves in order; nothing may be pushed afterwards.
   void close();
   const WorkerChannelStats& stats() const;

@@ -1,0 +1,255 @@
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <exception>
+#include <map>
+#include <mutex>
+#include <optional>
+#include <thread>
+
+#include "cos2p/support/narrow.hpp"
+#include "model_mirror.hpp"
+#include "worker_life.hpp"
+
+namespace cos2p {
+namespace {
+
+/// The thread that trains. It never touches the channel: only the thread that started MPI may.
+class Computer {
+ public:
+  struct Job {
+    ClientTask task;
+    int index = 0;
+    Notice notice;
+  };
+  struct Outcome {
+    std::optional<LocalRound> round;  ///< with values of its own
+    std::exception_ptr error;
+    double finished_s = 0;
+  };
+
+  Computer(LocalTrainer& trainer, ModelReader& model, const WorkerLoopOptions& options)
+      : trainer_(trainer), model_(model), options_(options), thread_([this] { run(); }) {}
+  ~Computer() {
+    stopping_ = true;
+    { const std::lock_guard<std::mutex> lock(mutex_); }
+    wake_.notify_all();
+    thread_.join();
+  }
+  Computer(const Computer&) = delete;
+  Computer& operator=(const Computer&) = delete;
+
+  void start(const Job& job) {
+    begun_s_ = monotonic_seconds();
+    busy_ = true;
+    {
+      const std::lock_guard<std::mutex> lock(mutex_);
+      job_ = job;
+    }
+    wake_.notify_all();
+  }
+  /// Whether a job was started whose outcome was not taken.
+  bool busy() const { return busy_; }
+  double begun_s() const { return begun_s_; }
+  std::optional<Outcome> take() {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    std::optional<Outcome> outcome;
+    outcome.swap(outcome_);
+    if (outcome) busy_ = false;
+    return outcome;
+  }
+
+ private:
+  void run() {
+    std::unique_lock<std::mutex> lock(mutex_);
+    while (true) {
+      wake_.wait(lock, [this] { return stopping_ || job_; });
+      if (stopping_) return;
+      const Job job = *job_;
+      job_.reset();
+      lock.unlock();
+      Outcome outcome = compute(job);
+      lock.lock();
+      outcome_ = std::move(outcome);
+    }
+  }
+
+  Outcome compute(const Job& job) {
+    Outcome outcome;
+    const ClientId client(job.task.client);
+    double first_step_s = -1;
+    int steps = 0;
+    // An emulated device takes so long until it begins its next step.
+    const auto emulate = [&] {
+      if (!options_.emulated_compute_s) return !stopping_;
+      if (first_step_s < 0) first_step_s = monotonic_seconds();
+      return sleep_until(first_step_s + options_.emulated_compute_s(client, job.index, steps++));
+    };
+    try {
+      outcome.round = trainer_.run(model_, job.task, job.index, job.notice, emulate);
+      if (outcome.round && !emulate()) outcome.round.reset();
+      if (outcome.round) {
+        const ScopedTimer timer(outcome.round->report.compute_s);
+        outcome.round->own_values();  // the next round changes the borrowed ones
+      }
+      if (outcome.round && options_.emulated_compute_s) {
+        double& compute_s = outcome.round->report.compute_s;
+        compute_s = std::max(compute_s, options_.emulated_compute_s(client, job.index, steps - 1));
+      }
+    } catch (...) {
+      outcome.error = std::current_exception();
+    }
+    outcome.finished_s = monotonic_seconds();
+    return outcome;
+  }
+
+  bool sleep_until(double time_s) {
+    for (double left = time_s - monotonic_seconds(); left > 0 && !stopping_;
+         left = time_s - monotonic_seconds())
+      std::this_thread::sleep_for(std::chrono::duration<double>(std::min(left, 0.05)));
+    return !stopping_;
+  }
+
+  LocalTrainer& trainer_;
+  ModelReader& model_;
+  const WorkerLoopOptions& options_;
+  std::atomic<bool> stopping_{false};
+  bool busy_ = false;  // these two are the other thread's alone
+  double begun_s_ = 0;
+  std::mutex mutex_;
+  std::condition_variable wake_;
+  std::optional<Job> job_;
+  std::optional<Outcome> outcome_;
+  std::thread thread_;  // last: it starts when everything above stands
+};
+
+/// The thread that transfers: while a round is computed it pushes the one before, and pulls for the next one
+/// so late that this is just done in time, because what is pulled early is old when it is used.
+class OverlappedWorker : private WorkerLife {
+ public:
+  OverlappedWorker(WorkerChannel& channel, LocalTrainer& trainer, const WorkerLoopOptions& options)
+      : WorkerLife(channel, options),
+        table_(trainer.table()),
+        mirror_(table_),
+        computer_(trainer, mirror_, options) {}
+
+  WorkerEnd run() {
+    await_start();
+    idle_since_s_ = monotonic_seconds();
+    while (!ended() && look()) {
+      read_tasks_if_changed();
+      std::optional<Computer::Outcome> outcome = computer_.take();
+      if (outcome && outcome->error) std::rethrow_exception(outcome->error);
+      if (outcome) idle_since_s_ = outcome->finished_s;
+      std::optional<LocalRound> round;
+      if (outcome && outcome->round) round = taken(std::move(*outcome->round));
+      if (!computer_.busy() && !begin_next()) wait_for_task();
+      if (round && !ended()) push(*round);
+      if (computer_.busy() && !round) pull_when_due();
+    }
+    return finish();
+  }
+
+ private:
+  /// Of the round that is being computed.
+  struct Begun {
+    int client = -1;
+    int started_in = 0;
+    double pull_s = 0, waiting_s = 0, energy_j = 0;
+    std::int64_t bytes_pulled = 0;
+  };
+
+  LocalRound taken(LocalRound round) {
+    RoundReport& report = round.report;
+    round.started_in = begun_.started_in;
+    report.compute_s += report.transfer_s;  // copies within this process
+    report.transfer_s = begun_.pull_s;
+    report.waiting_s += begun_.waiting_s;
+    report.bytes_pulled = begun_.bytes_pulled;
+    report.energy_j = energy_.joules() - begun_.energy_j;
+    report.peak_memory += mirror_.bytes();
+    for (const LocalUpdate& update : round.updates)
+      report.peak_memory += narrow<std::int64_t>(update.owned.size());
+    last_compute_s_[round.client.value()] = idle_since_s_ - computer_.begun_s();
+    for (Task& task : tasks_) {
+      if (task.task.client == round.client.value()) ++task.next;
+    }
+    return round;
+  }
+
+  /// False where no client may start.
+  bool begin_next() {
+    const std::size_t index = next_task(turn_);
+    if (index == tasks_.size()) return false;
+    Task& task = tasks_[index];
+    if (pulled_for_ != task.task.client && !pull(task)) return true;
+    turn_ = index + 1;
+    task.started_in = notice_.round;
+    begun_ = {task.task.client, notice_.round,
+              pull_s_,          monotonic_seconds() - idle_since_s_,
+              energy_.joules(), mirror_.bytes_pulled() - pulled_before_};
+    pulled_before_ = mirror_.bytes_pulled();
+    pull_s_ = 0;
+    pulled_for_ = -1;
+    computer_.start({task.task, task.next, notice_});
+    return true;
+  }
+
+  bool pull(const Task& task) {
+    std::vector<SegmentId> read;
+    for (const Segment& segment : table_) {
+      if (segment.block < task.task.assignment.kept_blocks) read.push_back(segment.id);
+    }
+    const double begun_s = monotonic_seconds();
+    if (!mirror_.refresh(channel_, read, [this] { return look_at_times(); })) return false;
+    last_pull_s_ = monotonic_seconds() - begun_s;
+    pull_s_ += last_pull_s_;
+    pulled_for_ = task.task.client;
+    return true;
+  }
+
+  void pull_when_due() {
+    constexpr double kReserve = 1.5;
+    const std::size_t next = next_task(turn_);
+    if (next == tasks_.size() || pulled_for_ == tasks_[next].task.client) return nap();
+    const auto usual = last_compute_s_.find(begun_.client);
+    const double left_s =
+        usual == last_compute_s_.end() ? 0 : usual->second - (monotonic_seconds() - computer_.begun_s());
+    if (left_s > kReserve * last_pull_s_) return nap();
+    pull(tasks_[next]);
+  }
+
+  void push(const LocalRound& round) {
+    const double begun_s = monotonic_seconds();
+    if (!push_round(channel_, round, PushTime::hidden)) {
+      look();
+      if (!ended()) end(WorkerEnd::server_gone);
+      return;
+    }
+    if (!options_.emulated_transfer_s) return;
+    const double until =
+        begun_s + options_.emulated_transfer_s(round.client, round.index) - round.report.transfer_s;
+    while (monotonic_seconds() < until && look_at_times()) nap();
+  }
+
+  const SegmentTable& table_;
+  ModelMirror mirror_;
+  std::size_t turn_ = 0;
+  int pulled_for_ = -1;  ///< the client for whose next round the mirror was brought up to date
+  double pull_s_ = 0;    ///< since the last round began
+  std::int64_t pulled_before_ = 0;
+  double last_pull_s_ = 0, idle_since_s_ = 0;
+  std::map<int, double> last_compute_s_;  ///< by client
+  Begun begun_;
+  Computer computer_;  // last: its thread reads the mirror
+};
+
+}  // namespace
+
+WorkerEnd run_overlapped_worker(WorkerChannel& channel, LocalTrainer& trainer,
+                                const WorkerLoopOptions& options) {
+  return OverlappedWorker(channel, trainer, options).run();
+}
+
+}  // namespace cos2p
