@@ -51,7 +51,7 @@ highest_rate=0.016
 rivals=$(tr , '\n' <<<"$methods" | grep -vx co-s2p | paste -sd , || true)
 declare -A tuning_rounds=([fashion-mnist]=30 [cifar-10]=30 [20-newsgroups]=60 [sst-2]=60)
 compare() { "$program" compare --jobs "$jobs" "$@"; }
-best_trials() {  # DIRECTORY: a line for each method, METHOD:OPTION=VALUE...; its trials are directories named by their options
+best_trials() {  # DIRECTORY: a line for each method, METHOD:OPTION=VALUE,...; its trials are directories named by their options
   python3 - "$1" <<'PYTHON'
 import csv, pathlib, sys
 best = {}
@@ -59,7 +59,7 @@ for table in sorted(pathlib.Path(sys.argv[1]).glob("*/compare.csv")):
     for row in csv.DictReader(open(table)):
         best[row["method"]] = max(best.get(row["method"], (-1, "")), (float(row["accuracy"]), table.parent.name))
 for method, (_, options) in best.items():
-    print(f"{method}:{options}")
+    print(f"{method}:{options.replace(':', ',')}")
 PYTHON
 }
 for set in ${sets//,/ }; do

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <filesystem>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <set>
 
 #include "cos2p/support/error.hpp"
@@ -55,6 +56,7 @@ void write_run(h5::Group group, const ComparedRun& run) {
   }
   group.write_array("exit_blocks", std::vector<std::int32_t>(run.exit_blocks.begin(), run.exit_blocks.end()));
   group.write_array("exit_accuracy", run.exit_accuracy);
+  group.write_array("client_accuracy", run.client_accuracy);
   h5::Group memory = group.create_group("peak_memory_bytes");
   for (const auto& [budget, bytes] : run.peak_memory) memory.set(budget, bytes);
   group.write_table("curve", curve_columns(), run.curve);
@@ -85,6 +87,19 @@ std::set<int> exits_of(const std::vector<ComparedRun>& runs) {
   std::set<int> exits;
   for (const ComparedRun& run : runs) exits.insert(run.exit_blocks.begin(), run.exit_blocks.end());
   return exits;
+}
+
+std::size_t most_clients(const std::vector<ComparedRun>& runs) {
+  std::size_t most = 0;
+  for (const ComparedRun& run : runs) most = std::max(most, run.client_accuracy.size());
+  return most;
+}
+
+/// Nothing where the run's model has no such exit.
+std::optional<double> accuracy_at(const ComparedRun& run, int exit) {
+  const auto found = std::find(run.exit_blocks.begin(), run.exit_blocks.end(), exit);
+  if (found == run.exit_blocks.end()) return std::nullopt;
+  return run.exit_accuracy[static_cast<std::size_t>(found - run.exit_blocks.begin())];
 }
 
 std::string quoted(const std::string& text) {
@@ -139,27 +154,28 @@ void write_comparison(const std::string& path, const std::map<std::string, std::
 
 std::string comparison_csv(const std::vector<ComparedRun>& runs) {
   const std::set<int> exits = exits_of(runs);
+  const std::size_t clients = most_clients(runs);
   const std::set<std::string> budgets = budgets_of(runs);
   std::string text = "method,seed";
   for (const Measure& measure : measures()) text += fmt::format(",{}", measure.name);
   for (const int block : exits) text += fmt::format(",accuracy_exit_{}", block);
   for (const std::string& budget : budgets) text += "," + quoted("peak_memory_bytes_" + budget);
+  for (std::size_t c = 0; c < clients; ++c) text += fmt::format(",client_accuracy_{}", c);
   text += "\n";
   for (const ComparedRun& run : runs) {
     text += fmt::format("{},{}", quoted(run.method), run.seed);
     for (const Measure& measure : measures())
       text += exists(measure, run) ? fmt::format(",{:.9g}", run.*measure.member) : ",";
     for (const int block : exits) {
-      const auto found = std::find(run.exit_blocks.begin(), run.exit_blocks.end(), block);
-      text += found == run.exit_blocks.end()
-                  ? ","
-                  : fmt::format(",{:.6f}",
-                                run.exit_accuracy[static_cast<std::size_t>(found - run.exit_blocks.begin())]);
+      const std::optional<double> accuracy = accuracy_at(run, block);
+      text += accuracy ? fmt::format(",{:.6f}", *accuracy) : ",";
     }
     for (const std::string& budget : budgets) {
       const auto found = run.peak_memory.find(budget);
       text += found == run.peak_memory.end() ? "," : fmt::format(",{}", found->second);
     }
+    for (std::size_t c = 0; c < clients; ++c)
+      text += c < run.client_accuracy.size() ? fmt::format(",{:.6f}", run.client_accuracy[c]) : ",";
     text += "\n";
   }
   return text;
@@ -191,6 +207,7 @@ std::string comparison_markdown(const std::vector<ComparedRun>& runs, double tar
   columns.push_back({"N*", &ComparedRun::n_star, 1, 1});
   columns.push_back({"τ", &ComparedRun::staleness_mean, 1, 2});
   const std::set<std::string> budgets = budgets_of(runs);
+  const std::set<int> exits = exits_of(runs);
   std::string text = "| method | seeds |", rule = "|---|--:|";
   for (const Column& column : columns) {
     text += fmt::format(" {} |", column.title);
@@ -198,6 +215,10 @@ std::string comparison_markdown(const std::vector<ComparedRun>& runs, double tar
   }
   for (const std::string& budget : budgets) {
     text += fmt::format(" MiB of {} |", budget);
+    rule += "--:|";
+  }
+  for (const int exit : exits) {
+    text += fmt::format(" exit {} % |", exit);
     rule += "--:|";
   }
   text += "\n" + rule + "\n";
@@ -222,6 +243,13 @@ std::string comparison_markdown(const std::vector<ComparedRun>& runs, double tar
       }
       text += fmt::format(" {} |", spread(values, own.size(), 1));
     }
+    for (const int exit : exits) {
+      std::vector<double> values;
+      for (const ComparedRun* run : own) {
+        if (const std::optional<double> accuracy = accuracy_at(*run, exit)) values.push_back(*accuracy * 100);
+      }
+      text += fmt::format(" {} |", spread(values, own.size(), 2));
+    }
     text += "\n";
   }
   return text;
@@ -234,6 +262,7 @@ std::string to_json(const ComparedRun& run) {
   for (const Measure& measure : measures()) json[measure.name] = run.*measure.member;
   json["exit_blocks"] = run.exit_blocks;
   json["exit_accuracy"] = run.exit_accuracy;
+  json["client_accuracy"] = run.client_accuracy;
   json["peak_memory_bytes"] = run.peak_memory;
   json["curve"] = nlohmann::ordered_json::array();
   for (const CurvePoint& p : run.curve)
@@ -250,6 +279,7 @@ ComparedRun compared_run_from_json(const std::string& text, const std::string& p
     for (const Measure& measure : measures()) run.*measure.member = json.at(measure.name).get<double>();
     run.exit_blocks = json.at("exit_blocks").get<std::vector<int>>();
     run.exit_accuracy = json.at("exit_accuracy").get<std::vector<double>>();
+    run.client_accuracy = json.value("client_accuracy", std::vector<double>{});
     run.peak_memory = json.at("peak_memory_bytes").get<std::map<std::string, std::int64_t>>();
     for (const nlohmann::json& p : json.at("curve")) {
       run.curve.push_back({p.at(0).get<std::int32_t>(), p.at(1).get<double>(), p.at(2).get<double>(),

@@ -151,7 +151,8 @@ std::string inspect_json(const Checkpoint& checkpoint, const std::string& path) 
   json["history"] = {{"rounds", rows_json(round_columns(), checkpoint.history.rounds)},
                      {"evaluations", rows_json(evaluation_columns(), checkpoint.history.evaluations)},
                      {"clients", rows_json(client_columns(), checkpoint.history.clients)},
-                     {"members", rows_json(member_columns(), checkpoint.history.members)}};
+                     {"members", rows_json(member_columns(), checkpoint.history.members)},
+                     {"merges", rows_json(merge_columns(), checkpoint.history.merges)}};
   return json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";  // NaN becomes null
 }
 

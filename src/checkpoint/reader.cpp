@@ -396,6 +396,7 @@ Checkpoint read_root(const h5::Group& root) {
     check_round(history, "a row's client_round", row.client_round);
   }
   if (version > 2) checkpoint.history.members = history.read_table<MemberRow>("members", member_columns());
+  if (version > 4) checkpoint.history.merges = history.read_table<MergeRow>("merges", merge_columns());
   return checkpoint;
 }
 

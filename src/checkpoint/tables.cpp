@@ -97,6 +97,17 @@ const std::vector<Column>& member_columns() {
   return columns;
 }
 
+const std::vector<Column>& merge_columns() {
+  static const std::vector<Column> columns{
+      {"round", offsetof(MergeRow, round), Kind::int32},
+      {"segment", offsetof(MergeRow, segment), Kind::int32},
+      {"version", offsetof(MergeRow, version), Kind::int64},
+      {"updates", offsetof(MergeRow, updates), Kind::int32},
+      {"staleness_max_versions", offsetof(MergeRow, staleness), Kind::int32},
+  };
+  return columns;
+}
+
 const std::vector<ModelField>& model_fields() {
   static const std::vector<ModelField> fields{
       {"dim", &ModelOptions::dim},         {"blocks", &ModelOptions::blocks},

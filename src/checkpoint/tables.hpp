@@ -28,6 +28,7 @@ const std::vector<h5::Column>& evaluation_columns();
 /// Without what `schema_version` did not know yet.
 std::vector<h5::Column> client_columns(int schema_version = kSchemaVersion);
 const std::vector<h5::Column>& member_columns();
+const std::vector<h5::Column>& merge_columns();
 std::vector<h5::Column> report_columns(int schema_version = kSchemaVersion);  ///< of a RoundReport
 
 /// Shape of the model: attributes of /model (`exits` is an array beside them). A model has the fields of all

@@ -222,12 +222,13 @@ void write_history(h5::Group root, const History& history) {
   group.set_text(
       "about",
       "one row per server round, per evaluation and exit, per local round of a client, per change of a "
-      "worker's state; units are "
+      "worker's state, per merge of a segment; units are "
       "in the names");
   group.write_table("rounds", round_columns(), history.rounds);
   group.write_table("evaluations", evaluation_columns(), history.evaluations);
   group.write_table("clients", client_columns(), history.clients);
   group.write_table("members", member_columns(), history.members);
+  group.write_table("merges", merge_columns(), history.merges);
 }
 
 }  // namespace

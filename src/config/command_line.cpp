@@ -8,6 +8,7 @@
 #include <filesystem>
 #include <iostream>
 #include <memory>
+#include <regex>
 
 #include "contradictions.hpp"
 #include "cos2p/config/run_options.hpp"
@@ -264,6 +265,7 @@ CommandLine parse_options(Subcommand subcommand, const std::string& toml) {
   std::string path = (std::filesystem::temp_directory_path() / "cos2p-options-XXXXXX").string();
   const int file = mkstemp(path.data());
   if (file < 0 || write(file, toml.data(), toml.size()) != static_cast<ssize_t>(toml.size())) {
+    std::filesystem::remove(path);
     fail(ExitCode::environment,
          "{} cannot be written (recorded options are read through it), make room or set TMPDIR", path);
   }
@@ -275,6 +277,12 @@ CommandLine parse_options(Subcommand subcommand, const std::string& toml) {
     CommandLine command = parse_command_line(static_cast<int>(argv.size()), argv.data(), finished);
     std::filesystem::remove(path);
     return command;
+  } catch (const Error& error) {
+    std::filesystem::remove(path);
+    // Its lines are nothing that anybody wrote or could look at.
+    static const std::regex kWhere(
+        R"( \(line \d+ of [^)]*cos2p-options-\w+\)|; line \d+ of [^)]*cos2p-options-\w+)");
+    throw Error(error.code(), std::regex_replace(std::string(error.what()), kWhere, ""));
   } catch (...) {
     std::filesystem::remove(path);
     throw;

@@ -123,9 +123,12 @@ void drop_meaningless(Subcommand subcommand, const RunOptions& options, WrittenO
       const std::string reason = objection.why_not(options);
       if (reason.empty()) continue;
       if (own >= Source::file && own >= source_of(written, cause)) {
-        fail(ExitCode::usage, "{} has no meaning beside {} ({}), leave one of them out or change it",
-             called(written, spec.name), fmt::format("--{} {}", cause, find_option(cause)->get(options)),
-             reason);
+        const auto owner = written.find(cause);
+        const bool of_method = owner != written.end() && owner->second.source == Source::standard &&
+                               !owner->second.where.empty();
+        fail(ExitCode::usage, "{} has no meaning beside --{} {}{} ({}), leave one of them out or change it",
+             called(written, spec.name), cause, find_option(cause)->get(options),
+             of_method ? " of " + owner->second.where : "", reason);
       }
       written.erase(spec.name);
       break;

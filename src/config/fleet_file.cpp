@@ -51,6 +51,18 @@ std::vector<std::string> read_fleet_file(const std::string& path) {
            path, number, is_printable(text) ? budget.substr(0, kLongestBudget) : "unprintable text");
     }
     budgets.push_back(resolve_profile_file(budget));
+    if (std::string("0123456789.+-").find(budget[0]) != std::string::npos) continue;
+    try {
+      find_device_profile(budgets.back());
+    } catch (const Error&) {
+      std::vector<std::string> names;
+      for (const DeviceProfile& profile : device_profiles()) names.push_back(profile.name);
+      fail(ExitCode::usage,
+           "--fleet: {}, line {}: device '{}' is unknown (known: {}), write one of them, a share (0.5), a "
+           "size (2GiB) or a "
+           "NAME.json that cos2p doctor --calibrate wrote",
+           path, number, budget, fmt::join(names, ", "));
+    }
   }
   if (budgets.empty()) {
     fail(ExitCode::usage, "--fleet: {} names no client (it has only comments), write one budget a line",

@@ -59,9 +59,13 @@ void add_fleet(Table& t) {
           "allow; 0 = as many as they allow");
   t.flag("drop-too-small", AT(fleet.drop_too_small),
          "a client whose budget holds no submodel at all takes no part, instead of ending the run");
-  t.choice<BalanceKind>("balance", AT(fleet.balance),
-                        "what a small budget costs: width first and depth last (deep), both alike "
-                        "(balanced), depth alone (wide), depth first and width last (shallow)");
+  const auto shaped = [](const RunOptions& o) {
+    return o.fleet.submodel == SubmodelKind::fit || o.fleet.submodel == SubmodelKind::smallest;
+  };
+  only(t.choice<BalanceKind>("balance", AT(fleet.balance),
+                             "what a small budget costs: width first and depth last (deep), both alike "
+                             "(balanced), depth alone (wide), depth first and width last (shallow)"),
+       "submodel", shaped, "who takes part trains the full model");
   OptionSpec& width = t.choice<WidthBalance>("width-balance", AT(fleet.width_balance),
                                              "kept units of a narrow client's blocks: the same share in "
                                              "each, or more in the shallow ones (falling) or "
@@ -85,6 +89,7 @@ void add_fleet(Table& t) {
       t.flag("rolling-windows", AT(fleet.rolling_windows),
              "where a budget costs depth: keep all blocks and train a window of them that moves with the "
              "client's rounds");
+  only(rolling, "submodel", shaped, "who takes part trains the full model");
   only(
       rolling, "balance", [](const RunOptions& o) { return o.fleet.balance != BalanceKind::deep; },
       "a deep submodel trains all of its blocks");

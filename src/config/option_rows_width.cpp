@@ -4,8 +4,8 @@ namespace cos2p::config {
 
 void add_width(Table& t) {
   t.group("Units of a client", kTrain);
-  const auto unequal = [](const RunOptions& o) { return o.fleet.submodel != SubmodelKind::smallest; };
-  const std::string same = "everybody keeps the same first units, as one small model";
+  const auto unequal = [](const RunOptions& o) { return o.fleet.submodel == SubmodelKind::fit; };
+  const std::string same = "nobody chooses among units: everybody keeps all, or the same first ones";
   only(
       t.choice<WidthRule>("width-rule", AT(width.rule),
                           "which heads and neurons a narrow client trains: those of largest norm, the first, "

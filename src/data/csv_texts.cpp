@@ -94,6 +94,12 @@ bool names_a_class(std::string field) {
   return field == "class" || field == "class index" || field == "label";
 }
 
+/// AG News writes a line break within a field as a backslash and an n.
+void restore_line_breaks(std::string& text) {
+  for (std::size_t at = text.find("\\n"); at != std::string::npos; at = text.find("\\n", at))
+    text.replace(at, 2, "\n");
+}
+
 std::vector<LabelledText> read_rows(const std::string& path) {
   const std::string text = read_text_file(path);
   CsvReader reader(path, text);
@@ -117,6 +123,7 @@ std::vector<LabelledText> read_rows(const std::string& path) {
     }
     row.text = std::move(fields[1]);
     for (std::size_t i = 2; i < fields.size(); ++i) row.text += ' ' + fields[i];
+    restore_line_breaks(row.text);
     rows.push_back(std::move(row));
   }
   return rows;

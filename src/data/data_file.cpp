@@ -28,8 +28,8 @@ DataFile::DataFile(std::string path, std::string cure)
     : path_(std::move(path)), cure_(std::move(cure)), compressed_(ends_with(path_, ".gz")) {
   std::error_code error;
   if (!std::filesystem::is_regular_file(path_, error)) {
-    fail(ExitCode::data, "{} cannot be read ({}), {}", path_, error ? error.message() : "it is not a file",
-         cure_);
+    fail(ExitCode::data, "{} cannot be read ({}), correct its path", path_,
+         error ? error.message() : "it is not a file");
   }
   file_size_ = std::filesystem::file_size(path_, error);
   if (!error) file_.reset(std::fopen(path_.c_str(), "rb"));

@@ -1,5 +1,6 @@
 // IDX, the format of MNIST and its relatives: two zero bytes, the element type (8 = unsigned byte), the
 // number of dimensions, each dimension as a big-endian 32-bit number, then the elements.
+#include <algorithm>
 #include <array>
 
 #include "cos2p/support/error.hpp"
@@ -9,7 +10,7 @@
 namespace cos2p::data {
 namespace {
 
-constexpr int classes = 10;
+constexpr int least_classes = 10;
 constexpr std::uint32_t image_magic = 0x00000803, label_magic = 0x00000801;
 
 std::vector<std::string> image_names(const std::string& part) {
@@ -63,8 +64,9 @@ void read_labels(const std::string& path, const std::string& cure, ImageSet& set
   file.read(bytes.data(), bytes.size());
   file.expect_end();
   set.labels.assign(bytes.begin(), bytes.end());
-  set.classes = classes;
-  check_labels(set.labels, classes, path);
+  // Ten, or as many as the files hold (EMNIST has up to 62).
+  set.classes = least_classes;
+  for (const std::int32_t label : set.labels) set.classes = std::max(set.classes, label + 1);
 }
 
 ImageSet read_part(const DatasetOptions& options, const std::string& directory, const std::string& part) {
@@ -103,7 +105,10 @@ Dataset read_idx(const DatasetOptions& options) {
         "train-images-idx3-ubyte[.gz], train-labels-idx1-ubyte[.gz], t10k-images-idx3-ubyte[.gz] and "
         "t10k-labels-idx1-ubyte[.gz]");
   }
-  return {read_part(options, directory, "train"), read_part(options, directory, "t10k")};
+  Dataset dataset{read_part(options, directory, "train"), read_part(options, directory, "t10k")};
+  check_labels(dataset.test.labels, dataset.train.classes, dataset.test.files[1]);
+  dataset.test.classes = dataset.train.classes;
+  return dataset;
 }
 
 }  // namespace cos2p::data

@@ -40,6 +40,7 @@ std::string find_set_directory(const DatasetOptions& options,
                                  const std::string& names);
 
 /// Throws Error(data) where a label is not in [0, classes); `where` names the file.
+void check_classes(int classes, const std::string& name);
 void check_labels(const std::vector<std::int32_t>& labels, int classes, const std::string& where);
 
 }  // namespace cos2p::data

@@ -119,8 +119,11 @@ TextDataset make_text_dataset(const DatasetOptions& options, const std::string& 
            "{}), {}",
            train_path, largest->line, largest->label, first, most, text_cure);
     }
-    classes = std::max(2, static_cast<int>(largest->label - first + 1));
+    classes = static_cast<int>(largest->label - first + 1);
   }
+  const bool alike = std::all_of(train.begin(), train.end(),
+                                 [&](const LabelledText& text) { return text.label == train.front().label; });
+  check_classes(alike ? 1 : classes, train_path);
   return {make_part(options, train_path, std::move(train), first, classes, known_from),
           make_part(options, test_path, std::move(test), first, classes, known_from)};
 }

@@ -38,6 +38,7 @@ void add_history(const Checkpoint& checkpoint, ComparedRun& run) {
     run.curve.push_back({row.round, row.time_s, bytes, row.accuracy, row.loss});
   }
   for (const ClientRecord& record : checkpoint.clients) {
+    if (record.measured_memory == 0) continue;  // it took no part
     std::int64_t& peak = run.peak_memory[record.budget];
     peak = std::max(peak, record.measured_memory);
   }
@@ -77,6 +78,7 @@ ComparedRun measure(const PlannedRun& planned) {
   run.client_accuracy_min = 1;
   for (const ClientRecord& record : checkpoint.clients) {
     const double accuracy = expected_accuracy(record, exits);
+    run.client_accuracy.push_back(accuracy);
     run.client_accuracy_mean += accuracy / static_cast<double>(checkpoint.clients.size());
     run.client_accuracy_min = std::min(run.client_accuracy_min, accuracy);
   }

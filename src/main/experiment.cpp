@@ -318,6 +318,35 @@ std::string describe_computing(const std::string& device, const std::string& thr
   return text;
 }
 
+namespace {
+
+/// A line about clients that cannot tell classes apart; empty where there are none.
+std::string single_class_note(const Experiment& e) {
+  constexpr std::size_t kNamed = 8;
+  std::vector<int> clients;
+  for (int c = 0; c < e.clients; ++c) {
+    const std::vector<std::int64_t>& samples = e.partition[static_cast<std::size_t>(c)];
+    const auto& labels = e.train->set().labels;
+    const auto label = [&](std::int64_t sample) { return labels[static_cast<std::size_t>(sample)]; };
+    if (!samples.empty() && std::all_of(samples.begin(), samples.end(), [&](std::int64_t sample) {
+          return label(sample) == label(samples.front());
+        }))
+      clients.push_back(c);
+  }
+  if (clients.empty()) return "";
+  const std::size_t more = clients.size() - std::min(clients.size(), kNamed);
+  clients.resize(clients.size() - more);
+  return fmt::format(
+      "warning: client{} {}{} hold{} samples of a single class (--partition {}): what such a client learns "
+      "is to answer with it; "
+      "give larger shares of more classes, or --logit-adjustment\n",
+      clients.size() + more > 1 ? "s" : "", fmt::join(clients, ", "),
+      more > 0 ? fmt::format(" and {} more", more) : "", clients.size() + more > 1 ? "" : "s",
+      to_string(e.options.partition.kind));
+}
+
+}  // namespace
+
 std::string describe_experiment(const Experiment& e) {
   const LabelledSet& train = e.train->set();
   std::string text =
@@ -328,7 +357,7 @@ std::string describe_experiment(const Experiment& e) {
                       describe_input(e.model));
   text += fmt::format("  policy     {}, {} rounds, seed {}; output {}\n\n", to_string(e.options.policy.kind),
                       e.options.rounds, e.options.seed, e.options.output);
-  return text + partition_table(e.partition, train.labels, train.classes) + "\n" +
+  return text + partition_table(e.partition, train.labels, train.classes) + single_class_note(e) + "\n" +
          fleet_table(*e.table, e.fleet);
 }
 

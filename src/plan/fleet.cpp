@@ -6,6 +6,7 @@
 #include "cos2p/plan/planner.hpp"
 #include "cos2p/support/bytes.hpp"
 #include "cos2p/support/error.hpp"
+#include "cos2p/support/narrow.hpp"
 
 namespace cos2p {
 namespace {
@@ -101,6 +102,12 @@ Assignment narrowest_of_all_blocks(const ModelOptions& m) {
                          const FleetRules& rules) {
   const auto fewest = std::min_element(plan.trainers.begin(), plan.trainers.end());
   const Segment& segment = table[SegmentId(static_cast<int>(fewest - plan.trainers.begin()))];
+  if (narrow<std::size_t>(rules.min_trainers) > plan.assignments.size()) {
+    fail(ExitCode::usage,
+         "--min-trainers {} cannot be reached (there are {} clients), give more --clients or ask for at most "
+         "so many trainers",
+         rules.min_trainers, plan.assignments.size());
+  }
   const std::string who = *fewest == 0 ? "nobody" : fmt::format("{} of them", *fewest);
   if (rules.submodel != SubmodelKind::fit) {
     fail(ExitCode::usage,
@@ -117,10 +124,11 @@ Assignment narrowest_of_all_blocks(const ModelOptions& m) {
   for (const ClientBudget& budget : plan.budgets) most = std::max(most, budget.memory);
   fail(ExitCode::usage,
        "segment {} would be trained by {} ({} clients, each segment needs {} of them; the largest budget is "
-       "{}, and a client needs {} to train all segments), give clients more memory, lower --min-trainers, "
+       "{}, and a client needs {} to train all segments), give clients more memory, lower {}"
        "--batch-size or --frozen-blocks, or use fewer --blocks",
        segment.name, who, plan.assignments.size(), rules.min_trainers,
-       format_bytes(static_cast<double>(most)), format_bytes(needed));
+       format_bytes(static_cast<double>(most)), format_bytes(needed),
+       rules.min_trainers > 1 ? "--min-trainers, " : "");
 }
 
 /// "clients 0, 3 and 4 more": those for which `is_one` holds; empty where there are none.

@@ -132,8 +132,12 @@ void ServerCore::note(const std::vector<SegmentMerge>& merges) {
       staleness_sum_ += staleness;
       open_.staleness_max = std::max(open_.staleness_max, staleness);
     }
+    history_.merges.push_back({state_round_, merge.segment.value(), narrow<std::int64_t>(merge.version),
+                               merge.updates,
+                               *std::max_element(merge.staleness.begin(), merge.staleness.end())});
     if (events_ != nullptr) events_->published(merge.segment, merge.version, store_.checksum(merge.segment));
   }
+  keep_newest(history_.merges);
 }
 
 void ServerCore::tick(double now_s) {
@@ -349,6 +353,7 @@ void ServerCore::restore(const Checkpoint& checkpoint) {
   keep_newest(history_.evaluations);
   keep_newest(history_.clients);
   keep_newest(history_.members);
+  keep_newest(history_.merges);
   const RunState& state = checkpoint.state;
   state_round_ = state.round;
   open_ = state.open_round;

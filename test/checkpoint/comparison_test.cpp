@@ -15,6 +15,7 @@ ComparedRun sample(const std::string& method, std::uint64_t seed, double accurac
   run.accuracy = accuracy;
   run.exit_blocks = {0, 2};
   run.exit_accuracy = {accuracy / 2, accuracy};
+  run.client_accuracy = {accuracy, accuracy / 4};
   run.time_s = 10;
   run.peak_memory = {{"0.5", 3 << 20}, {"orin-nano", 9 << 20}};
   run.curve = {{1, 2.5, 1e6, accuracy / 2, 2}, {2, 5, 2e6, accuracy, 1}};
@@ -52,7 +53,8 @@ BOOST_AUTO_TEST_CASE(a_table_has_mean_and_deviation_and_says_who_missed_the_targ
   BOOST_TEST(has(table, "s to 70 %"), table);
   BOOST_TEST(has(table, "| 5.000 (1 of 2) |"), table);
   BOOST_TEST(has(table, "| – |"), table);
-  BOOST_TEST(has(table, "MiB of orin-nano |"), table);
+  BOOST_TEST(has(table, "MiB of orin-nano | exit 0 % | exit 2 % |\n"), table);
+  BOOST_TEST(has(table, "| 35.00 ± 7.07 | 70.00 ± 14.14 |\n"), table);
   BOOST_TEST(!has(comparison_markdown(runs, 0), "s to"));
 }
 
@@ -61,11 +63,13 @@ BOOST_AUTO_TEST_CASE(a_csv_row_per_run) {
   odd.peak_memory.clear();
   const std::string csv = comparison_csv({sample("a", 18446744073709551615ULL, 0.5), odd});
   BOOST_TEST(has(csv, "method,seed,accuracy,loss,"), csv);
-  BOOST_TEST(has(csv, ",accuracy_exit_0,accuracy_exit_2,peak_memory_bytes_0.5,peak_memory_bytes_orin-nano\n"),
+  BOOST_TEST(has(csv,
+                 ",accuracy_exit_0,accuracy_exit_2,peak_memory_bytes_0.5,peak_memory_bytes_orin-nano,client_"
+                 "accuracy_0,client_accuracy_1\n"),
              csv);
   BOOST_TEST(has(csv, "\na,18446744073709551615,0.5,0,0,0,,,10,"), csv);
   BOOST_TEST(has(csv, "\n\"a,\"\"b\"\"\",3,0.25,"), csv);
-  BOOST_TEST(has(csv, ",0.125000,0.250000,,\n"), csv);
+  BOOST_TEST(has(csv, ",0.125000,0.250000,,,0.250000,0.062500\n"), csv);
 }
 
 BOOST_AUTO_TEST_CASE(json_reads_back) {
@@ -73,6 +77,7 @@ BOOST_AUTO_TEST_CASE(json_reads_back) {
   const ComparedRun again = compared_run_from_json(to_json(run), "result.json");
   BOOST_TEST(to_json(again) == to_json(run));
   BOOST_TEST(again.accuracy == run.accuracy);
+  BOOST_TEST(again.client_accuracy == run.client_accuracy, boost::test_tools::per_element());
   BOOST_TEST(again.curve.size() == 2U);
   for (const char* text : {"", "{}", "[1]", "{\"method\": 3}"}) {
     BOOST_CHECK_EXCEPTION(compared_run_from_json(text, "x/result.json"), Error, [](const Error& e) {

@@ -90,6 +90,7 @@ History random_history(Rng& rng) {
   for (std::int32_t i = 0; i < 5; ++i)
     history.clients.push_back({i, i % 3, 7, rng.normal(), random_report(rng)});
   history.members = {{0, 1, rng.normal(), "active"}, {4, 2, rng.normal(), "suspect"}};
+  history.merges = {{0, 3, 1, 2, 0}, {5, 4, 7, 1, 3}};
   return history;
 }
 
@@ -162,6 +163,7 @@ class ByteSink {
   void one(const EvaluationRow& r) { put(r.round, r.block, r.time_s, r.loss, r.accuracy); }
   void one(const ClientRow& r) { put(r.round, r.client, r.client_round, r.time_s, r.report); }
   void one(const MemberRow& r) { put(r.round, r.worker, r.time_s, std::string(r.state)); }
+  void one(const MergeRow& r) { put(r.round, r.segment, r.version, r.updates, r.staleness); }
   void one(const ClassDelta& d) { put(d.depth, d.segment, d.values); }
   void one(const PendingUpdate& u) {
     put(u.client, u.client_round, u.segment, u.base_version, u.weight, u.bitmap, u.values);
@@ -232,7 +234,7 @@ std::string bytes_of(const Checkpoint& c) {
            m.heads, m.feed_forward, m.classes, m.exits);
   sink.put(c.input.normalization.mean, c.input.normalization.deviation, c.values, c.segments, c.clients);
   if (c.input.vocabulary) sink.put(c.input.vocabulary->to_text(), c.input.vocabulary->lower_case());
-  sink.put(c.history.rounds, c.history.evaluations, c.history.clients, c.history.members);
+  sink.put(c.history.rounds, c.history.evaluations, c.history.clients, c.history.members, c.history.merges);
   const RunState& s = c.state;
   sink.put(s.round, s.time_s, s.seed, s.open_since_s, s.velocity, s.class_deltas, s.pending, s.in_flight,
            s.next_start_s, s.idle_since_s, s.taking_part, s.away_until_s, s.open_updates, s.open_round,

@@ -59,8 +59,14 @@ BOOST_AUTO_TEST_CASE(values_out_of_range) {
          {{"train", "--rounds", "-1"}, {"--rounds cannot be '-1'"}},
          {{"train", "--submodel", "ful"}, {"--submodel cannot be 'ful'", "did you mean 'full'?"}},
          {{"train", "--submodel", "smallest", "--width-rule", "random"},
-          {"--width-rule has no meaning beside --submodel", "the same first units"}},
+          {"--width-rule has no meaning beside --submodel", "the same first ones"}},
          {{"plan", "--min-trainers", "-1"}, {"--min-trainers cannot be '-1'", "at least 0"}},
+         {{"simulate", "--method", "fedavg", "--width-rule", "random"},
+          {"--width-rule has no meaning beside --submodel \"full\" of --method fedavg", "nobody chooses"}},
+         {{"simulate", "--method", "fedavg-drop", "--balance", "deep"},
+          {"--balance has no meaning beside --submodel \"drop\" of --method fedavg-drop", "the full model"}},
+         {{"simulate", "--method", "fedavg", "--rolling-windows"},
+          {"--rolling-windows has no meaning beside --submodel \"full\" of --method fedavg"}},
          {{"plan", "--rolling-windows", "--balance", "deep"},
           {"--rolling-windows has no meaning beside --balance", "trains all of its blocks"}},
          {{"plan", "--rolling-windows", "--balance", "wide", "--frozen-blocks", "1"},
@@ -278,14 +284,17 @@ BOOST_AUTO_TEST_CASE(usual_values_of_a_method_can_be_changed) {
 
 BOOST_AUTO_TEST_CASE(fleet_files) {
   const TextFile empty("empty_fleet.txt", ""), comments("comments_fleet.txt", "# nothing\n"),
-      binary("binary_fleet.txt", "0.5\n\x01\x02\n"), table("table_fleet.txt", "0.5\nbudget=0.5\n");
+      binary("binary_fleet.txt", "0.5\n\x01\x02\n"), table("table_fleet.txt", "0.5\nbudget=0.5\n"),
+      unknown("unknown_fleet.txt", "0.5 a\n2GiB b\nwarpcore c\n");
   check({{{"plan", "--fleet", "no such fleet"}, {"--fleet: cannot read 'no such fleet'"}},
          {{"plan", "--fleet", "."}, {"--fleet: cannot read '.'"}},
          {{"plan", "--fleet", "empty_fleet.txt"}, {"--fleet: cannot read 'empty_fleet.txt'", "empty"}},
          {{"plan", "--fleet", "/dev/zero"}, {"--fleet: cannot read '/dev/zero'", "larger than"}},
          {{"plan", "--fleet", "comments_fleet.txt"}, {"names no client"}},
          {{"plan", "--fleet", "binary_fleet.txt"}, {"binary_fleet.txt, line 2", "unprintable"}},
-         {{"plan", "--fleet", "table_fleet.txt"}, {"table_fleet.txt, line 2"}}});
+         {{"plan", "--fleet", "table_fleet.txt"}, {"table_fleet.txt, line 2"}},
+         {{"simulate", "--fleet", "unknown_fleet.txt"},
+          {"--fleet: unknown_fleet.txt, line 3: device 'warpcore' is unknown (known:", "orin-nano"}}});
 }
 
 BOOST_AUTO_TEST_SUITE_END()

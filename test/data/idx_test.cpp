@@ -201,11 +201,19 @@ BOOST_AUTO_TEST_CASE(mislabelled_files_are_refused) {
   write_file(dir / "train-labels-idx1-ubyte", idx_labels(29));
   check_error(ExitCode::data, {dir / "train-labels-idx1-ubyte", "29 labels for 30 images"},
               [&] { load(dir.str()); });
-  Bytes bytes = idx_labels(30);
-  bytes[8 + 21] = 10;
-  write_file(dir / "train-labels-idx1-ubyte", bytes);
-  check_error(ExitCode::data, {dir / "train-labels-idx1-ubyte", "record 21 is labelled 10", "0 to 9"},
+  write_idx_set(dir.str());
+  Bytes bytes = idx_labels(20);
+  bytes[8 + 13] = 12;
+  write_file(dir / "t10k-labels-idx1-ubyte", bytes);
+  check_error(ExitCode::data, {dir / "t10k-labels-idx1-ubyte", "record 13 is labelled 12", "0 to 9"},
               [&] { load(dir.str()); });
+  // The training part says how many classes there are (EMNIST has up to 62).
+  bytes = idx_labels(30);
+  bytes[8 + 21] = 25;
+  write_file(dir / "train-labels-idx1-ubyte", bytes);
+  const Dataset more = load(dir.str());
+  BOOST_TEST(more.train.classes == 26);
+  BOOST_TEST(more.test.classes == 26);
   write_idx_set(dir.str());
   write_file(dir / "t10k-images-idx3-ubyte", idx_images(20, 6, 4));
   check_error(ExitCode::data, {"differ in shape", "4x6x1", "6x4x1"}, [&] { load(dir.str()); });

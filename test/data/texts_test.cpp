@@ -65,6 +65,12 @@ BOOST_AUTO_TEST_CASE(csv_is_read_with_its_quoting) {
   BOOST_TEST(data.train.name == "ag-news");
 }
 
+BOOST_AUTO_TEST_CASE(csv_has_line_breaks_as_backslash_n_and_more_than_one_class) {
+  const CsvSet set("1,\"one\\ntwo\"\n2,\"a\\\\b\"\n", kGoodCsv);
+  check_equal(set.load().train.texts, {"one\ntwo", "a\\\\b"});
+  CsvSet("2,a,b\n2,c,d\n", kGoodCsv).refused({"train.csv has a single class"});
+}
+
 BOOST_AUTO_TEST_CASE(csv_with_a_header_or_other_numbers_of_fields_is_read) {
   const CsvSet headed("Class Index,Title,Description\n1,a,b\n2,c,d\n", kGoodCsv);
   check_equal(headed.load().train.texts, {"a b", "c d"});

@@ -149,7 +149,7 @@ BOOST_AUTO_TEST_CASE(more_trainers_change_as_few_clients_as_needed) {
   BOOST_TEST(most.least_trainers() == most_trainers(table, {}, budgets, 3));
   for (std::size_t c = 0; c < 3; ++c) BOOST_TEST(most.costs[c].memory.total() <= most.budgets[c].memory);
   rules.min_trainers = 4;
-  expect_error(ExitCode::usage, {"trained by 3 of them", "--min-trainers"},
+  expect_error(ExitCode::usage, {"--min-trainers 4 cannot be reached", "there are 3 clients"},
                [&] { plan_fleet(table, {}, budgets, 3, rules); });
 }
 

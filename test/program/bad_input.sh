@@ -31,6 +31,15 @@ train 3 "train-images-idx3-ubyte" --dataset mnist --data-dir data
 head -c 3073000 /dev/zero | tr '\0' '\77' >data/data_batch_1.bin
 cp data/data_batch_1.bin data/test_batch.bin
 train 3 "label" --dataset cifar-10 --data-dir data
+mkdir one-class
+printf '1,"a","b"\n1,"c","d"\n' | tee one-class/train.csv >one-class/test.csv
+train 3 "one-class/train.csv has a single class" --dataset ag-news --data-dir one-class
+train 2 "cannot be reached (there are 3 clients)" "${TINY[@]}" --clients 3 --min-trainers 4
+# A client with a single class is no mistake, but it is said.
+expect 0 "warning: clients 0, 1, 2, .* samples of a single class (--partition shards)" "$C" simulate "${TINY[@]/iid/shards}" --classes-per-client 1 --clients 10 --rounds 1 --output single
+# A row of a comparison names what was written, not how it was passed on.
+expect 2 "row 'heterofl:rolling-windows=true': --rolling-windows has no meaning beside --balance" "$C" compare --dataset synthetic --methods heterofl:rolling-windows=true --output rows
+grep -q cos2p-options out.txt && bad "a message names a file of the program's own: $(cat out.txt)"
 # checkpoint: 4
 expect 4 "nothing.h5" "$C" inspect nothing.h5
 echo "not a checkpoint" >text.h5

@@ -15,7 +15,7 @@ namespace cos2p {
 
 /// Present layout of the file, and the oldest that is read; others are refused. checkpoints/README.md
 /// documents each path.
-inline constexpr int kSchemaVersion = 4;
+inline constexpr int kSchemaVersion = 5;
 inline constexpr int kOldestSchemaVersion = 2;
 
 /// /meta
@@ -84,11 +84,20 @@ struct MemberRow {
   double time_s = 0;
   char state[12] = {};  ///< joining, active, suspect, gone, left (src/server/membership.hpp)
 };
+/// /history/merges, one row per merge of a segment
+struct MergeRow {
+  std::int32_t round = 0;      ///< rounds closed
+  std::int32_t segment = 0;    ///< row of /segments
+  std::int64_t version = 0;    ///< the new one
+  std::int32_t updates = 0;    ///< |N_q^i|
+  std::int32_t staleness = 0;  ///< the largest of theirs, versions
+};
 struct History {
   std::vector<RoundRow> rounds;
   std::vector<EvaluationRow> evaluations;
   std::vector<ClientRow> clients;
   std::vector<MemberRow> members;
+  std::vector<MergeRow> merges;
 };
 
 /// An update that was received and not merged yet; kept so that a resumed run continues to the same bits.

@@ -23,8 +23,9 @@ struct ComparedRun {
   double accuracy = 0, loss = 0;      ///< of the full model, at its last exit
   std::vector<int> exit_blocks;       ///< from 0
   std::vector<double> exit_accuracy;  ///< of the full model
-  /// Accuracy of the full model at the exit where a client's submodel ends, on test samples weighted as the
-  /// client's classes: mean and least over the clients.
+  /// By client: accuracy of the full model at the exit where its submodel ends, on test samples weighted as
+  /// its classes, which is what it may expect on data like its own; and mean and least of them.
+  std::vector<double> client_accuracy;
   double client_accuracy_mean = 0, client_accuracy_min = 0;
   double time_s = 0;             ///< simulated seconds of the whole run
   double transferred_bytes = 0;  ///< of the whole run, all clients
@@ -33,7 +34,8 @@ struct ComparedRun {
   double utilisation = 0;     ///< compute / (compute + waiting), all clients
   double n_star = 0;          ///< mean over rounds of the fewest updates of a merged segment
   double staleness_mean = 0;  ///< tau: mean over all merged updates
-  /// Largest measured memory of a training step, bytes, by budget as written.
+  /// Largest measured memory of a training step, bytes, by budget as written; without budgets nobody of which
+  /// took part.
   std::map<std::string, std::int64_t> peak_memory;
   std::vector<CurvePoint> curve;
 };
