@@ -65,7 +65,9 @@ struct Client {
     const auto vit = model();
     RoundReport report;
     report.steps = 1;
-    const LocalSteps steps{setup, *vit, torch::kCPU, 0, index, notice};
+    ClientTask task;
+    task.client = 0;
+    const LocalSteps steps{setup, *vit, torch::kCPU, task, index, notice};
     BOOST_REQUIRE(steps.run([] { return true; }, report));
     BOOST_TEST(report.samples == 10);
     return vit->parameters();
