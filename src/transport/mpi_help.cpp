@@ -20,7 +20,7 @@ RenderHelp render_help = nullptr;
 
 int show_help(const char* file, const char* topic, bool want_header, ...) {
   va_list arguments;
-  va_start(arguments, want_header);
+  va_start(arguments, want_header);  // NOLINT(clang-diagnostic-varargs): the signature is Open MPI's
   char* const text = render_help(file, topic, want_header, arguments);
   va_end(arguments);
   if (text != nullptr) {
