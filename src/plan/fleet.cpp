@@ -1,7 +1,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <numeric>
 
 #include "cos2p/plan/planner.hpp"
 #include "cos2p/support/bytes.hpp"

@@ -259,6 +259,7 @@ class ServerLoop {
   }
 
   void hand_out_new_tasks() {
+    take_seated();  // their tasks are older than the new plan's
     std::vector<ClientTask> tasks;
     {
       const std::lock_guard<std::mutex> lock(from_core_mutex_);
@@ -297,6 +298,11 @@ class ServerLoop {
         seated_.push_back({seat, starts, task});
       });
     }
+    take_seated();
+  }
+
+  /// What the core said of seats, since the last look.
+  void take_seated() {
     std::vector<Seated> seated;
     {
       const std::lock_guard<std::mutex> lock(from_core_mutex_);
