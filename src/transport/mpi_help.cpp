@@ -18,9 +18,13 @@ using RenderHelp = char* (*)(const char* file, const char* topic, bool want_head
 
 RenderHelp render_help = nullptr;
 
+// The signature is Open MPI's: that its last named parameter is promoted cannot be changed here.
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wvarargs"
 int show_help(const char* file, const char* topic, bool want_header, ...) {
   va_list arguments;
-  va_start(arguments, want_header);  // NOLINT(clang-diagnostic-varargs): the signature is Open MPI's
+  va_start(arguments, want_header);
+#pragma GCC diagnostic pop
   char* const text = render_help(file, topic, want_header, arguments);
   va_end(arguments);
   if (text != nullptr) {
