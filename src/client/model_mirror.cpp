@@ -32,6 +32,16 @@ bool ModelMirror::refresh(WorkerChannel& channel, const std::vector<SegmentId>& 
   return true;
 }
 
+void ModelMirror::keep_blocks(int blocks) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  for (const Segment& segment : table_) {
+    std::vector<float>& values = values_[static_cast<std::size_t>(segment.id.value())];
+    if (segment.block < blocks || values.empty()) continue;
+    bytes_ -= narrow<std::int64_t>(values.size() * sizeof(float));
+    values = {};
+  }
+}
+
 std::vector<std::uint64_t> ModelMirror::read_versions() {
   const std::lock_guard<std::mutex> lock(mutex_);
   return versions_;

@@ -19,6 +19,8 @@ class ModelMirror : public ModelReader {
   /// ended it.
   bool refresh(WorkerChannel& channel, const std::vector<SegmentId>& segments,
                const std::function<bool()>& keep_going);
+  /// Gives back the copies of deeper blocks.
+  void keep_blocks(int blocks);
   std::int64_t bytes() const { return bytes_; }  ///< of the copies held
 
   std::vector<std::uint64_t> read_versions() override;  ///< of the copies
@@ -29,7 +31,7 @@ class ModelMirror : public ModelReader {
  private:
   const SegmentTable& table_;
   std::mutex mutex_;
-  std::vector<std::vector<float>> values_;  ///< by segment; empty where it was never asked for
+  std::vector<std::vector<float>> values_;  ///< by segment; empty where no copy is held
   std::vector<std::uint64_t> versions_;
   std::atomic<std::int64_t> pulled_{0}, bytes_{0};
 };

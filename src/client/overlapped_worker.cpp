@@ -183,7 +183,10 @@ class OverlappedWorker : private WorkerLife {
     const std::size_t index = next_task(turn_);
     if (index == tasks_.size()) return false;
     Task& task = tasks_[index];
-    if (pulled_for_ != task.task.client && !pull(task)) return true;
+    if (!is_pulled(task) && !pull(task)) return true;
+    int blocks = 0;
+    for (const Task& each : tasks_) blocks = std::max(blocks, each.task.assignment.kept_blocks);
+    mirror_.keep_blocks(blocks);  // a plan before may have had more
     turn_ = index + 1;
     task.started_in = notice_.round;
     begun_ = {task.task.client, notice_.round,
@@ -191,9 +194,15 @@ class OverlappedWorker : private WorkerLife {
               energy_.joules(), mirror_.bytes_pulled() - pulled_before_};
     pulled_before_ = mirror_.bytes_pulled();
     pull_s_ = 0;
-    pulled_for_ = -1;
+    pulled_for_.reset();
     computer_.start({task.task, task.next, notice_});
     return true;
+  }
+
+  /// Also for what the client is to train now: its plan may have changed since.
+  bool is_pulled(const Task& task) const {
+    return pulled_for_ && pulled_for_->client == task.task.client &&
+           pulled_for_->assignment == task.task.assignment;
   }
 
   bool pull(const Task& task) {
@@ -205,14 +214,14 @@ class OverlappedWorker : private WorkerLife {
     if (!mirror_.refresh(channel_, read, [this] { return look_at_times(); })) return false;
     last_pull_s_ = monotonic_seconds() - begun_s;
     pull_s_ += last_pull_s_;
-    pulled_for_ = task.task.client;
+    pulled_for_ = task.task;
     return true;
   }
 
   void pull_when_due() {
     constexpr double kReserve = 1.5;
     const std::size_t next = next_task(turn_);
-    if (next == tasks_.size() || pulled_for_ == tasks_[next].task.client) return nap();
+    if (next == tasks_.size() || is_pulled(tasks_[next])) return nap();
     const auto usual = last_compute_s_.find(begun_.client);
     const double left_s =
         usual == last_compute_s_.end() ? 0 : usual->second - (monotonic_seconds() - computer_.begun_s());
@@ -236,8 +245,8 @@ class OverlappedWorker : private WorkerLife {
   const SegmentTable& table_;
   ModelMirror mirror_;
   std::size_t turn_ = 0;
-  int pulled_for_ = -1;  ///< the client for whose next round the mirror was brought up to date
-  double pull_s_ = 0;    ///< since the last round began
+  std::optional<ClientTask> pulled_for_;  ///< for whose next round the mirror was brought up to date
+  double pull_s_ = 0;                     ///< since the last round began
   std::int64_t pulled_before_ = 0;
   double last_pull_s_ = 0, idle_since_s_ = 0;
   std::map<int, double> last_compute_s_;  ///< by client

@@ -144,6 +144,15 @@ void check_assignment(const SegmentTable& table, const Assignment& assignment) {
   check_window(table, assignment.kept_blocks, assignment.frozen_blocks);
   check_width(assignment.heads, table.options().heads, "heads");
   check_width(assignment.neurons, table.options().feed_forward, "neurons");
+  if (assignment.width_balance < WidthBalance::even || assignment.width_balance > WidthBalance::rising) {
+    fail(ExitCode::usage, "a plan spreads its width in way {} (known are {} to {}), take one of these",
+         static_cast<std::int32_t>(assignment.width_balance), static_cast<std::int32_t>(WidthBalance::even),
+         static_cast<std::int32_t>(WidthBalance::rising));
+  }
+  if (assignment.rolling < 0 || window_count(table, assignment) == 0) {
+    fail(ExitCode::usage, "a plan whose windows begin with number {} has none left, begin with 1",
+         assignment.rolling);
+  }
 }
 
 SubmodelPlan::SubmodelPlan(const SegmentTable& table, int kept_blocks, int frozen_blocks,

@@ -69,7 +69,7 @@ Aggregator::Aggregator(const SegmentTable& table, ModelStore& store, const Polic
     ClientState client;
     client.trainer = trainer;
     client.may_push = std::vector<std::atomic<bool>>(segments);
-    give(client, trainer.assignment);
+    give(client, trainer.assignment, 0);
     client.last_round.assign(segments, -1);
     client.segment_units.resize(segments);
     clients_.push_back(std::move(client));
@@ -96,28 +96,42 @@ bool Aggregator::trains_now(const ClientState& client, const Segment& segment) c
          trains(table_, window_at(table_, client.trainer.assignment, client.round), segment);
 }
 
-void Aggregator::give(ClientState& client, const Assignment& assignment) const {
-  client.trainer.assignment = assignment;
-  if (std::find(client.given.begin(), client.given.end(), assignment) != client.given.end()) return;
-  client.given.push_back(assignment);
+void Aggregator::give(ClientState& client, const Assignment& assignment, int from) const {
+  // Plans change with every worker that comes or goes; an update that is so many of them old is stale.
+  constexpr std::size_t kKept = 32;
+  if (!client.given.empty() && client.given.back().assignment == assignment) return;
+  client.given.push_back({assignment, from});
+  if (client.given.size() > kKept) client.given.erase(client.given.begin() + 1);
   for (const Segment& segment : table_) {
     if (trains(table_, assignment, segment))
       client.may_push[static_cast<std::size_t>(segment.id.value())] = true;
   }
 }
 
-void Aggregator::set_assignment(ClientId client, const Assignment& assignment) {
-  give(clients_[static_cast<std::size_t>(client.value())], assignment);
+void Aggregator::set_assignment(ClientId client, const Assignment& assignment, int server_round) {
+  ClientState& state = clients_[static_cast<std::size_t>(client.value())];
+  for (const Segment& segment : table_) {
+    // Who begins to train a segment is not behind those who have trained it all along.
+    if (!trains(table_, assignment, segment) || trains(table_, state.trainer.assignment, segment)) continue;
+    std::int32_t& last_round = state.last_round[static_cast<std::size_t>(segment.id.value())];
+    last_round = std::max(last_round, state.round - 1);
+  }
+  give(state, assignment, server_round);
+  state.trainer.assignment = assignment;
 }
 
-const Assignment* Aggregator::assignment_of(const ClientState& client, const Segment& segment,
-                                            int local_round) const {
-  const auto has = [&](const Assignment& a) {
-    return trains(table_, window_at(table_, a, local_round), segment);
+const Assignment* Aggregator::assignment_of(const MessageHeader& header) const {
+  const std::vector<Given>& given = clients_[static_cast<std::size_t>(header.client)].given;
+  const auto has = [&](const Given& each) {
+    return trains(table_, window_at(table_, each.assignment, header.client_round),
+                  table_[SegmentId(header.segment)]);
   };
-  if (has(client.trainer.assignment)) return &client.trainer.assignment;
-  const auto before = std::find_if(client.given.begin(), client.given.end(), has);
-  return before == client.given.end() ? nullptr : &*before;
+  const auto then = std::find_if(given.rbegin(), given.rend(), [&](const Given& each) {
+    return each.from <= header.server_round && has(each);
+  });
+  if (then != given.rend()) return &then->assignment;
+  const auto any = std::find_if(given.begin(), given.end(), has);
+  return any == given.end() ? nullptr : &any->assignment;
 }
 
 void Aggregator::set_round(ClientId client, int local_round) {
@@ -218,7 +232,7 @@ UpdateVerdict Aggregator::add(Message update, double now_s, std::string& reason)
   const SegmentId id(header.segment);
   const Segment& segment = table_[id];
   ClientState& client = clients_[static_cast<std::size_t>(header.client)];
-  const Assignment* const assignment = assignment_of(client, segment, header.client_round);
+  const Assignment* const assignment = assignment_of(header);
   if (assignment == nullptr) {
     reason = fmt::format("client {} does not train {} in its local round {}", header.client, segment.name,
                          header.client_round);
@@ -412,7 +426,7 @@ std::vector<UnitSet> Aggregator::kept_units(ClientId client, SegmentKind kind) c
   const bool told = std::any_of(state.segment_units.begin(), state.segment_units.end(),
                                 [](const UnitSet& units) { return units.size() > 0; });
   if (!told) return {};
-  const Assignment& assignment = state.given.front();
+  const Assignment& assignment = state.given.front().assignment;
   std::vector<UnitSet> result;
   for (int block = 0; block < assignment.kept_blocks; ++block) {
     const Segment& segment =

@@ -1,5 +1,6 @@
 // What an Aggregator leaves in a checkpoint, and how another one goes on with it.
 #include <algorithm>
+#include <limits>
 
 #include "cos2p/server/aggregator.hpp"
 #include "cos2p/server/staging_pool.hpp"
@@ -82,15 +83,12 @@ void Aggregator::restore(const Checkpoint& checkpoint) {
     std::copy(values, values + saved.values.size() * sizeof(float),
               message.body.data() + values_offset(header.bitmap_bytes));
     ClientState& client = clients_.at(static_cast<std::size_t>(saved.client));
-    const Segment& segment = table_[SegmentId(saved.segment)];
-    if (assignment_of(client, segment, saved.client_round) == nullptr) {
+    if (assignment_of(header) == nullptr) {
       // It came from a plan for a part of the fleet, which does not outlive the server.
-      Assignment widest = client.given.front();
+      Assignment widest = client.given.front().assignment;
       widest.kept_blocks = table_.options().blocks;
       widest.frozen_blocks = widest.rolling = 0;
-      const Assignment planned = client.trainer.assignment;
-      give(client, widest);
-      client.trainer.assignment = planned;
+      give(client, widest, std::numeric_limits<int>::max());
     }
     auto& last_round = client.last_round.at(static_cast<std::size_t>(saved.segment));
     last_round = std::min(last_round, saved.client_round - 1);

@@ -224,6 +224,8 @@ class MergeThread {
 
   void coverage_changed(const std::vector<std::string>& untrained, bool lost) {
     uncovered_ = lost;
+    if (untrained == untrained_) return;
+    untrained_ = untrained;
     if (untrained.empty()) {
       spdlog::info("every segment has a trainer again");
       return;
@@ -253,6 +255,7 @@ class MergeThread {
   std::atomic<int> round_;
   std::atomic<bool> finished_;
   std::atomic<bool> pressure_{false}, uncovered_{false};
+  std::vector<std::string> untrained_;  // as the log has it
   int last_evaluated_ = 0, last_written_ = 0;
   int drop_lines_ = 0;
   int worker_ = 0;  ///< whose message is being handled

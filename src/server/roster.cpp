@@ -43,7 +43,10 @@ std::vector<ClientId> Roster::free_clients() const {
 }
 
 void Roster::set_task(const ClientTask& task) {
-  tasks_[static_cast<std::size_t>(task.client)] = task;
+  ClientTask& own = tasks_[static_cast<std::size_t>(task.client)];
+  const int next_round = std::max(own.next_round, task.next_round);
+  own = task;
+  own.next_round = next_round;
 }
 
 void Roster::add_newcomer(WorkerRank worker, int wanted) {

@@ -22,6 +22,7 @@ class Roster {
            worker_[static_cast<std::size_t>(client)] == worker.value();
   }
   std::vector<ClientId> free_clients() const;
+  /// A client's local round never goes back.
   void set_task(const ClientTask& task);
 
   /// `wanted`: clients that it would execute; 0 = as many as an average worker of the start.

@@ -243,11 +243,12 @@ void ServerCore::activity_changed(ClientId client, double now_s) {
 void ServerCore::check_coverage() {
   std::vector<std::string> untrained =
       segments_without(plan_, [this](std::size_t c) { return is_active(c); });
-  if (untrained == untrained_) return;
+  const bool lost =
+      !segments_without(latest_plan(), [this](std::size_t c) { return bool{present_[c]}; }).empty();
+  if (untrained == untrained_ && lost == lost_) return;
   untrained_ = std::move(untrained);
-  if (!on_coverage_changed) return;
-  const auto is_present = [this](std::size_t c) { return bool{present_[c]}; };
-  on_coverage_changed(untrained_, !segments_without(latest_plan(), is_present).empty());
+  lost_ = lost;
+  if (on_coverage_changed) on_coverage_changed(untrained_, lost_);
 }
 
 void ServerCore::set_plan(std::vector<Assignment> plan, double now_s) {
@@ -260,7 +261,7 @@ void ServerCore::begin_plan() {
   plan_ = std::move(next_plan_);
   next_plan_.clear();
   for (std::size_t c = 0; c < plan_.size(); ++c)
-    aggregator_.set_assignment(ClientId(narrow<std::int32_t>(c)), plan_[c]);
+    aggregator_.set_assignment(ClientId(narrow<std::int32_t>(c)), plan_[c], state_round_);
   if (on_plan_changed) on_plan_changed();
   check_coverage();
 }

@@ -178,6 +178,13 @@ class ServerLoop {
   bool all_workers_left() const { return !members_.lost_any() && members_.alive() == 0; }
 
  private:
+  struct Seated {
+    Roster::Seat seat;
+    bool starts = false;
+    ClientTask task;
+    int round = 0;  ///< the server's, when it agreed
+  };
+
   bool stopping() const { return stopping_since_s_ >= 0; }
 
   void publish(Notice::Phase phase, int round) {
@@ -234,7 +241,8 @@ class ServerLoop {
     if (stopping()) return;
     merger_.run_on_core([this, change, worker, clients] {
       core_.add_member(worker, to_string(change.state), merger_.now());
-      set_present(clients, change.is_here());
+      // Who is here has been present since the core agreed to the seat.
+      if (!change.is_here()) set_present(clients, false);
       for (const ClientId client : clients)
         core_.set_suspect(client, change.state == MemberState::suspect, merger_.now());
     });
@@ -259,12 +267,14 @@ class ServerLoop {
   }
 
   void hand_out_new_tasks() {
-    take_seated();  // their tasks are older than the new plan's
+    std::vector<Seated> seated;
     std::vector<ClientTask> tasks;
     {
       const std::lock_guard<std::mutex> lock(from_core_mutex_);
+      seated.swap(seated_);
       tasks.swap(new_tasks_);
     }
+    take_seats(seated);
     if (tasks.empty()) return;
     for (const ClientTask& task : tasks) roster_.set_task(task);
     for (std::size_t i = 0; i < channels_.size(); ++i) {
@@ -295,19 +305,19 @@ class ServerLoop {
           task = core_.tasks()[static_cast<std::size_t>(seat.client.value())];
         }
         const std::lock_guard<std::mutex> lock(from_core_mutex_);
-        seated_.push_back({seat, starts, task});
+        seated_.push_back({seat, starts, task, core_.round()});
       });
     }
-    take_seated();
-  }
-
-  /// What the core said of seats, since the last look.
-  void take_seated() {
     std::vector<Seated> seated;
     {
       const std::lock_guard<std::mutex> lock(from_core_mutex_);
       seated.swap(seated_);
     }
+    take_seats(seated);
+  }
+
+  /// What the core said of seats, since the last look.
+  void take_seats(const std::vector<Seated>& seated) {
     for (const Seated& each : seated) {
       const auto channel = std::find_if(channels_.begin(), channels_.end(), [&](const auto& candidate) {
         return candidate->worker() == each.seat.worker;
@@ -324,7 +334,9 @@ class ServerLoop {
       // It begins with the round in which the worker before it ended, perhaps after it had sent a part of it.
       repeats_allowed_[each.seat.worker.value()] += core_.segments();
       (*channel)->set_tasks(roster_.tasks_of(each.seat.worker));
-      (*channel)->set_notice(notice_);
+      Notice notice = notice_;
+      notice.round = std::max(notice.round, each.round);  // others may not have heard of it yet
+      (*channel)->set_notice(notice);
       spdlog::info("worker {} executes client {} from its local round {} on", each.seat.worker.value(),
                    each.seat.client.value(), each.task.next_round);
     }
@@ -344,12 +356,6 @@ class ServerLoop {
     if (end_ == ServerEnd::finished) sink_.discard_everything();
     publish(Notice::Phase::stopping, merger_.round());
   }
-
-  struct Seated {
-    Roster::Seat seat;
-    bool starts = false;
-    ClientTask task;
-  };
 
   ServerCore& core_;
   std::vector<std::unique_ptr<ServerChannel>>& channels_;

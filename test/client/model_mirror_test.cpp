@@ -50,4 +50,12 @@ BOOST_AUTO_TEST_CASE(a_mirror_gets_what_is_newer_and_of_what_was_asked_for) {
   BOOST_TEST(!mirror.refresh(*channel->worker, {shallow, embedding}, [&] { return asked++ == 0; }));
   BOOST_TEST(value(shallow) == 3);
   BOOST_TEST(value(embedding) == 1);
+
+  // What no plan reads any more is given back, and pulled again where one does.
+  mirror.keep_blocks(0);
+  BOOST_TEST(mirror.bytes() == bytes(embedding));
+  BOOST_CHECK_THROW(value(shallow), Error);
+  BOOST_TEST(value(embedding) == 1);
+  BOOST_TEST(mirror.refresh(*channel->worker, {shallow}, always));
+  BOOST_TEST(value(shallow) == 3);
 }

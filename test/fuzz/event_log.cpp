@@ -33,7 +33,7 @@ void append_record(Bytes& file, Input& input) {
   static const SegmentTable table(small_model(SmallModel::images));
   const std::uint8_t fixes = input.byte();
   EventRecord record;
-  record.kind = static_cast<EventKind>((fixes & 1U) != 0 ? input.byte() : 1 + input.choice(8));
+  record.kind = static_cast<EventKind>((fixes & 1U) != 0 ? input.byte() : 1 + input.choice(9));
   record.time_s = (fixes & 2U) != 0 ? input.number<double>() : 30 + static_cast<double>(input.byte());
   record.subject = (fixes & 4U) != 0 ? input.number<std::int64_t>() : input.byte() % 4;
   record.value = input.byte();
@@ -52,6 +52,13 @@ void append_record(Bytes& file, Input& input) {
     if ((fixes & 8U) != 0) message.header.client_round = input.number<std::int32_t>();
     append(body, &message.header, sizeof message.header);
     append(body, message.body.data(), message.body.size());
+  }
+  if (record.kind == EventKind::plan) {
+    for (int client = 0; client < 3; ++client) {
+      const auto small = [&] { return static_cast<std::int32_t>(input.choice(12)) - 1; };
+      const RecordedAssignment plan = {small(), small(), small(), small(), small(), small()};
+      append(body, &plan, sizeof plan);
+    }
   }
   if ((fixes & 16U) != 0) body = input.part();
   record.body_bytes = (fixes & 32U) != 0 ? input.number<std::uint64_t>() : body.size();

@@ -1,5 +1,6 @@
 #include "cos2p/plan/submodel_plan.hpp"
 
+#include <limits>
 #include <numeric>
 #include <set>
 
@@ -120,6 +121,26 @@ BOOST_AUTO_TEST_CASE(plans_that_do_not_fit_the_model_are_refused) {
   refused({"among 4 heads", "has 3"}, 2, 0, sets(2, 4), sets(2, 10));
   refused({"keeps 0 neurons", "between 1 and 10"}, 2, 0, sets(2, 3), {UnitSet(10, {}), UnitSet::all(10)});
   expect_error(ExitCode::usage, {"keeps 4 heads", "has 3"}, [&] { estimate_cost(table, {4, 0, 4, 10}, {}); });
+}
+
+BOOST_AUTO_TEST_CASE(assignments_whose_windows_cannot_be_are_refused) {
+  const SegmentTable table(small_options());
+  Assignment assignment = full_assignment(table.options());
+  for (const int rolling : {0, 1}) {
+    assignment.rolling = rolling;
+    BOOST_CHECK_NO_THROW(check_assignment(table, assignment));
+  }
+  for (const int rolling : {-1, std::numeric_limits<int>::min(), 2, std::numeric_limits<int>::max()}) {
+    assignment.rolling = rolling;
+    expect_error(ExitCode::usage, {"windows", std::to_string(rolling), "begin with 1"},
+                 [&] { check_assignment(table, assignment); });
+  }
+  assignment.rolling = 0;
+  for (const int way : {-1, 3}) {
+    assignment.width_balance = static_cast<WidthBalance>(way);
+    expect_error(ExitCode::usage, {"spreads its width in way", std::to_string(way)},
+                 [&] { check_assignment(table, assignment); });
+  }
 }
 
 BOOST_AUTO_TEST_CASE(costs_count_what_plans_hold_and_train) {

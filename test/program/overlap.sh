@@ -43,4 +43,19 @@ wait $launcher
 code=$?
 [ $code -eq 0 ] || bad "the run ended with $code: $(tail -5 killed.txt)"
 expect 0 "the same bits" "$COS2P_BINARY" replay killed
+
+# A new plan gives deeper blocks to a client that has pulled for its next round already: in its first one, which is long here, it does so at once.
+bash "$LAUNCH" -n 4 -- train "${TINY[@]}" --policy semi-async --min-updates 1 --rounds 100000 --local-steps 4 --emulate-speeds 1,0.0002,1 --micro-batch 0 --overlap --event-log \
+  --output replanned >replanned.txt 2>&1 & launcher=$!
+wait_for 60 rounds replanned 3 || bad "the run did not start: $(tail -5 replanned.txt)"
+kill -KILL "$(worker replanned 1)"
+wait_for 30 grep -q "client 1 trains 3 blocks" replanned.txt || bad "no new plan was made: $(tail -5 replanned.txt)"
+[ "$(awk -F, '$2 == 1' replanned/clients.csv | wc -l)" -eq 0 ] || echo "note: client 1 had ended its first round before the plan changed"
+twice() { [ "$(awk -F, '$2 == 1' replanned/clients.csv | wc -l)" -ge 2 ]; }
+wait_for 90 twice || bad "client 1 delivers nothing of the new plan: $(tail -5 replanned.txt)"
+kill -TERM $launcher
+wait $launcher
+code=$?
+[ $code -eq 0 ] || bad "the run with another plan ended with $code: $(tail -5 replanned.txt)"
+expect 0 "the same bits" "$COS2P_BINARY" replay replanned
 finish

@@ -340,12 +340,12 @@ BOOST_AUTO_TEST_CASE(with_another_assignment_a_client_may_still_deliver_what_it_
   Aggregator a(table, store, policy_of(PolicyKind::sync), fleet, 1);
   const Segment& deep = table[table.attention(1)];
   BOOST_TEST(a.active_trainers(deep.id) == 1);
-  a.set_assignment(ClientId(0), full_assignment(table.options()));
+  a.set_assignment(ClientId(0), full_assignment(table.options()), 1);
   BOOST_TEST(a.active_trainers(deep.id) == 2);
   const Message update = constant_update(deep, 0, 0, 0, 1);
   BOOST_TEST((a.check_shape(update.header, reason) == UpdateVerdict::accepted));
   BOOST_TEST((a.add(constant_update(deep, 0, 0, 0, 1), 0, reason) == UpdateVerdict::accepted));
-  a.set_assignment(ClientId(0), fleet[0].assignment);
+  a.set_assignment(ClientId(0), fleet[0].assignment, 2);
   BOOST_TEST(a.active_trainers(deep.id) == 1);
   BOOST_TEST((a.add(constant_update(deep, 0, 1, 0, 1), 0, reason) == UpdateVerdict::accepted));
   // As does a server that starts from a checkpoint with it, and with the plan of the start.
@@ -359,6 +359,47 @@ BOOST_AUTO_TEST_CASE(with_another_assignment_a_client_may_still_deliver_what_it_
   Checkpoint again;
   b.save(again);
   BOOST_TEST(again.state.pending.size() == 2U);
+}
+
+BOOST_AUTO_TEST_CASE(an_update_weighs_what_the_plan_that_it_was_trained_under_says) {
+  PolicyOptions policy = policy_of(PolicyKind::sync);
+  policy.weighting = WeightingKind::uniform;
+  policy.width_exponent = 2;
+  const Segment& embedding = table[table.embedding()];
+  Assignment narrow = full_assignment(table.options());
+  narrow.heads /= 2;
+  narrow.neurons /= 2;  // a quarter of the weight
+  for (const int server_round : {4, 5}) {
+    zero(store, table);
+    Aggregator a(table, store, policy, trainers(2), 1);
+    a.set_assignment(ClientId(1), narrow, 5);
+    Message update = constant_update(embedding, 1, 0, store.version(embedding.id), 6);
+    update.header.server_round = server_round;
+    a.add(std::move(update), 0, reason);
+    a.add(constant_update(embedding, 0, 0, store.version(embedding.id), 1), 0, reason);
+    a.merge_ready(0);
+    const float weight = server_round < 5 ? 1 : 0.25F;
+    BOOST_TEST(store.values(embedding.id)[0] == (1 + 6 * weight) / (1 + weight),
+               boost::test_tools::tolerance(1e-5F));
+  }
+}
+
+BOOST_AUTO_TEST_CASE(who_begins_to_train_a_segment_does_not_slow_the_others_down) {
+  PolicyOptions policy = policy_of(PolicyKind::async);
+  policy.pace_correction = true;
+  auto fleet = trainers(2);
+  fleet[1].assignment.kept_blocks = 1;
+  Aggregator a(table, store, policy, fleet, 1);
+  const Segment& deep = table[table.attention(1)];
+  const auto deliver = [&](int round, float value) {
+    a.add(constant_update(deep, 0, round, store.version(deep.id), value), 0, reason);
+    a.merge_ready(0);
+  };
+  deliver(8, 0);
+  a.set_round(ClientId(1), 9);
+  a.set_assignment(ClientId(1), full_assignment(table.options()), 1);
+  deliver(9, 10);  // its tenth round, in which the other one is too: nine are behind both
+  BOOST_TEST(store.values(deep.id)[0] == 9, boost::test_tools::tolerance(0.01F));
 }
 
 BOOST_AUTO_TEST_CASE(a_client_that_goes_is_no_longer_waited_for) {

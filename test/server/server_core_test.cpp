@@ -291,8 +291,10 @@ BOOST_AUTO_TEST_CASE(segments_without_a_trainer_are_told_and_lost_only_when_nobo
   run.core.set_suspect(ClientId(1), false, 3);
   BOOST_TEST(told == 2);
   BOOST_TEST(untrained.empty());
-  run.core.set_active(ClientId(1), false, 4);
-  BOOST_TEST(lost);
+  run.core.set_suspect(ClientId(1), true, 4);
+  BOOST_TEST(!lost);
+  run.core.set_active(ClientId(1), false, 5);
+  BOOST_TEST(lost);  // the same segments, which nobody can train again
 }
 
 BOOST_AUTO_TEST_CASE(a_new_plan_holds_from_the_next_round_on_and_what_it_covers_is_not_lost) {

@@ -61,9 +61,9 @@ class Aggregator {
   /// Turns the held update buffers of the segment that holds most into sums, to free their memory.
   void fold_largest();
   void set_active(ClientId client, bool active);
-  /// What the client trains from its next local round on. What it still delivers of what it trained before is
-  /// taken as well.
-  void set_assignment(ClientId client, const Assignment& assignment);
+  /// What the client trains in local rounds that begin from that round of the server on. What it still
+  /// delivers of what it trained before is taken as well, with the weight that it had then.
+  void set_assignment(ClientId client, const Assignment& assignment, int server_round);
   /// The local round that a client is in: decides what it trains where its window is rolling.
   void set_round(ClientId client, int local_round);
   int active_trainers(SegmentId id) const;
@@ -100,9 +100,13 @@ class Aggregator {
     std::vector<float> velocity;  ///< per value, where the server has momentum
     int updates() const { return static_cast<int>(pending.size() + folded_staleness.size()); }
   };
+  struct Given {
+    Assignment assignment;
+    int from = 0;  ///< the server's round
+  };
   struct ClientState {
     Trainer trainer;
-    std::vector<Assignment> given;            ///< all that it has had: that of the start first
+    std::vector<Given> given;                 ///< what it has had: that of the start, then the newest
     std::vector<std::atomic<bool>> may_push;  ///< per segment: one of them trains it
     int round = 0;                            ///< local round that it is in
     std::vector<std::int32_t> last_round;     ///< per segment, of the last accepted update; -1 before
@@ -111,9 +115,10 @@ class Aggregator {
   UpdateVerdict check_age(const MessageHeader& header, std::string& reason) const;
   /// Whether the client lives and trains the segment in the round that it is in.
   bool trains_now(const ClientState& client, const Segment& segment) const;
-  /// What the client trained in that local round, if it trained the segment; null where it cannot have.
-  const Assignment* assignment_of(const ClientState& client, const Segment& segment, int local_round) const;
-  void give(ClientState& client, const Assignment& assignment) const;
+  /// What the client trained in the update's local round, if it trained the segment; null where it cannot
+  /// have.
+  const Assignment* assignment_of(const MessageHeader& header) const;
+  void give(ClientState& client, const Assignment& assignment, int from) const;
   double weight_of(const Trainer& trainer, const Assignment& kept) const;
   double pace(const MessageHeader& header) const;
   Anchor anchor(const Segment& segment, const SegmentState& state) const;

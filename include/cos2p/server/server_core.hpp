@@ -40,8 +40,9 @@ class ServerCore {
   std::function<void(const ClientRow&)> on_reported;
   /// Called with each update that is dropped.
   std::function<void(const MessageHeader&, UpdateVerdict, const std::string& reason)> on_dropped;
-  /// Called when it changes which segments have no active trainer though the plan gives them some; with their
-  /// names, in table order, and whether one of them has no trainer that could come back (suspects may).
+  /// Called when it changes which segments have no active trainer though the plan gives them some, or whether
+  /// one has no trainer, in the latest plan, that could come back (suspects may); with their names, in table
+  /// order.
   std::function<void(const std::vector<std::string>& untrained, bool lost)> on_coverage_changed;
 
   /// Called when a plan that set_plan() was given takes effect, before on_round_closed.
@@ -121,7 +122,8 @@ class ServerCore {
   std::vector<bool> present_, suspect_,
       owing_;                           ///< per client: as set_active(), set_suspect() and rounds left it
   std::vector<bool> reported_;          ///< in the open round
-  std::vector<std::string> untrained_;  ///< as on_coverage_changed was told last
+  std::vector<std::string> untrained_;  ///< this and the next: as on_coverage_changed was told last
+  bool lost_ = false;
   History history_;
   int state_round_ = 0;
   int workers_ = 0;
