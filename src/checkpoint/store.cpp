@@ -10,6 +10,7 @@
 #include <cstdio>
 #include <cstring>
 #include <filesystem>
+#include <optional>
 #include <system_error>
 
 #include "cos2p/support/bytes.hpp"
@@ -206,9 +207,11 @@ void write_checkpoint_file(const std::string& path, const Checkpoint& checkpoint
   guard.finished();
 }
 
-Checkpoint read_checkpoint(const std::string& path) {
-  std::error_code error;
-  if (!fs::is_directory(path, error)) return read_file(path);
+namespace {
+
+/// Of the newest checkpoint that can be read; nothing where one that was listed is gone: a run that goes on
+/// replaces its checkpoints.
+std::optional<Checkpoint> read_newest(const std::string& path) {
   std::vector<std::string> names = checkpoints_in(path);
   if (names.empty()) {
     fail(ExitCode::checkpoint,
@@ -222,10 +225,27 @@ Checkpoint read_checkpoint(const std::string& path) {
     try {
       return read_file(file);
     } catch (const Error& problem) {
+      std::error_code error;
+      if (!fs::exists(file, error)) return std::nullopt;
       if (problem.code() != ExitCode::checkpoint || i + 1 == names.size()) throw;
       spdlog::warn("{}; going back to {}", problem.what(), names[i + 1]);
     }
   }
+}
+
+}  // namespace
+
+Checkpoint read_checkpoint(const std::string& path) {
+  std::error_code error;
+  if (!fs::is_directory(path, error)) return read_file(path);
+  constexpr int kAttempts = 100;
+  for (int attempt = 0; attempt < kAttempts; ++attempt) {
+    if (std::optional<Checkpoint> checkpoint = read_newest(path)) return std::move(*checkpoint);
+  }
+  fail(ExitCode::checkpoint,
+       "directory '{}' cannot be read (its checkpoints were replaced {} times meanwhile), give one of its "
+       "files",
+       path, kAttempts);
 }
 
 }  // namespace cos2p

@@ -19,6 +19,9 @@ namespace cos2p {
 /// error that a client sends comes back to it with the values that it pulls, and its next update takes it out
 /// again.
 ///
+/// What was packed counts as sent: with an update that never arrives, or is dropped as stale, one rounding is
+/// lost.
+///
 /// It lives in this process alone and is in no checkpoint: where another worker takes a client over, or a run
 /// is resumed, nothing counts as lost yet. What belongs to units that a client does not keep any more, or to
 /// segments outside of its present window, is forgotten, so that it needs two bytes for each value that the

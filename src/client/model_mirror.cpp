@@ -42,6 +42,12 @@ void ModelMirror::keep_blocks(int blocks) {
   }
 }
 
+std::int64_t ModelMirror::largest_bytes() const {
+  std::size_t largest = 0;
+  for (const std::vector<float>& values : values_) largest = std::max(largest, values.size());
+  return narrow<std::int64_t>(largest * sizeof(float));
+}
+
 std::vector<std::uint64_t> ModelMirror::read_versions() {
   const std::lock_guard<std::mutex> lock(mutex_);
   return versions_;

@@ -22,10 +22,14 @@ class ModelMirror : public ModelReader {
   /// Gives back the copies of deeper blocks.
   void keep_blocks(int blocks);
   std::int64_t bytes() const { return bytes_; }  ///< of the copies held
+  /// Beside the copies while refresh() gets a segment: the largest of those held.
+  std::int64_t largest_bytes() const;
 
   std::vector<std::uint64_t> read_versions() override;  ///< of the copies
   std::uint64_t read_segment(SegmentId id, Span<float> values) override;
-  void heartbeat() override {}  // the other thread's
+  /// Of the thread that trains; the other one tells the server.
+  void heartbeat() override { ++heartbeats_; }
+  std::int64_t heartbeats() const { return heartbeats_; }
   std::int64_t bytes_pulled() const override { return pulled_; }
 
  private:
@@ -33,7 +37,7 @@ class ModelMirror : public ModelReader {
   std::mutex mutex_;
   std::vector<std::vector<float>> values_;  ///< by segment; empty where no copy is held
   std::vector<std::uint64_t> versions_;
-  std::atomic<std::int64_t> pulled_{0}, bytes_{0};
+  std::atomic<std::int64_t> pulled_{0}, bytes_{0}, heartbeats_{0};
 };
 
 }  // namespace cos2p

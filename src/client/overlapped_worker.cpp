@@ -82,6 +82,7 @@ class Computer {
     int steps = 0;
     // An emulated device takes so long until it begins its next step.
     const auto emulate = [&] {
+      model_.heartbeat();
       if (!options_.emulated_compute_s) return !stopping_;
       if (first_step_s < 0) first_step_s = monotonic_seconds();
       return sleep_until(first_step_s + options_.emulated_compute_s(client, job.index, steps++));
@@ -106,8 +107,10 @@ class Computer {
 
   bool sleep_until(double time_s) {
     for (double left = time_s - monotonic_seconds(); left > 0 && !stopping_;
-         left = time_s - monotonic_seconds())
+         left = time_s - monotonic_seconds()) {
+      model_.heartbeat();
       std::this_thread::sleep_for(std::chrono::duration<double>(std::min(left, 0.05)));
+    }
     return !stopping_;
   }
 
@@ -137,7 +140,8 @@ class OverlappedWorker : private WorkerLife {
   WorkerEnd run() {
     await_start();
     idle_since_s_ = monotonic_seconds();
-    while (!ended() && look()) {
+    energy_from_j_ = energy_.joules();
+    while (!ended() && look(computes_or_waits())) {
       read_tasks_if_changed();
       std::optional<Computer::Outcome> outcome = computer_.take();
       if (outcome && outcome->error) std::rethrow_exception(outcome->error);
@@ -156,9 +160,16 @@ class OverlappedWorker : private WorkerLife {
   struct Begun {
     int client = -1;
     int started_in = 0;
-    double pull_s = 0, waiting_s = 0, energy_j = 0;
+    double pull_s = 0, waiting_s = 0;
     std::int64_t bytes_pulled = 0;
   };
+
+  /// This thread would show that the worker lives while the other one hangs in a step.
+  bool computes_or_waits() {
+    const std::int64_t before = heartbeats_;
+    heartbeats_ = mirror_.heartbeats();
+    return !computer_.busy() || heartbeats_ != before;
+  }
 
   LocalRound taken(LocalRound round) {
     RoundReport& report = round.report;
@@ -167,8 +178,10 @@ class OverlappedWorker : private WorkerLife {
     report.transfer_s = begun_.pull_s;
     report.waiting_s += begun_.waiting_s;
     report.bytes_pulled = begun_.bytes_pulled;
-    report.energy_j = energy_.joules() - begun_.energy_j;
-    report.peak_memory += mirror_.bytes();
+    const double energy_j = energy_.joules();
+    report.energy_j = energy_j - energy_from_j_;
+    energy_from_j_ = energy_j;
+    report.peak_memory += mirror_.bytes() + mirror_.largest_bytes();
     for (const LocalUpdate& update : round.updates)
       report.peak_memory += narrow<std::int64_t>(update.owned.size());
     last_compute_s_[round.client.value()] = idle_since_s_ - computer_.begun_s();
@@ -183,15 +196,16 @@ class OverlappedWorker : private WorkerLife {
     const std::size_t index = next_task(turn_);
     if (index == tasks_.size()) return false;
     Task& task = tasks_[index];
+    const std::uint16_t tasks = notice_.tasks;
     if (!is_pulled(task) && !pull(task)) return true;
+    if (notice_.tasks != tasks) return true;  // what it is to train has changed meanwhile
     int blocks = 0;
     for (const Task& each : tasks_) blocks = std::max(blocks, each.task.assignment.kept_blocks);
     mirror_.keep_blocks(blocks);  // a plan before may have had more
     turn_ = index + 1;
     task.started_in = notice_.round;
-    begun_ = {task.task.client, notice_.round,
-              pull_s_,          monotonic_seconds() - idle_since_s_,
-              energy_.joules(), mirror_.bytes_pulled() - pulled_before_};
+    begun_ = {task.task.client, notice_.round, pull_s_, monotonic_seconds() - idle_since_s_,
+              mirror_.bytes_pulled() - pulled_before_};
     pulled_before_ = mirror_.bytes_pulled();
     pull_s_ = 0;
     pulled_for_.reset();
@@ -211,9 +225,14 @@ class OverlappedWorker : private WorkerLife {
       if (segment.block < task.task.assignment.kept_blocks) read.push_back(segment.id);
     }
     const double begun_s = monotonic_seconds();
+    const std::int64_t pulled_before = mirror_.bytes_pulled();
     if (!mirror_.refresh(channel_, read, [this] { return look_at_times(); })) return false;
-    last_pull_s_ = monotonic_seconds() - begun_s;
-    pull_s_ += last_pull_s_;
+    const double seconds = monotonic_seconds() - begun_s;
+    const std::int64_t bytes = mirror_.bytes_pulled() - pulled_before;
+    // Of all that is held: how much of it will be newer when the next pull begins cannot be known.
+    if (bytes > 0)
+      usual_pull_s_ = seconds * static_cast<double>(mirror_.bytes()) / static_cast<double>(bytes);
+    pull_s_ += seconds;
     pulled_for_ = task.task;
     return true;
   }
@@ -223,23 +242,25 @@ class OverlappedWorker : private WorkerLife {
     const std::size_t next = next_task(turn_);
     if (next == tasks_.size() || is_pulled(tasks_[next])) return nap();
     const auto usual = last_compute_s_.find(begun_.client);
-    const double left_s =
-        usual == last_compute_s_.end() ? 0 : usual->second - (monotonic_seconds() - computer_.begun_s());
-    if (left_s > kReserve * last_pull_s_) return nap();
+    if (usual == last_compute_s_.end()) return nap();  // in its first round: not known when it will end
+    const double left_s = usual->second - (monotonic_seconds() - computer_.begun_s());
+    if (left_s > kReserve * usual_pull_s_) return nap();
     pull(tasks_[next]);
   }
 
-  void push(const LocalRound& round) {
-    const double begun_s = monotonic_seconds();
+  void push(LocalRound& round) {
+    if (options_.emulated_transfer_s) {  // what such a device would take to pull and push
+      double& transfer_s = round.report.transfer_s;
+      const double emulated_s = options_.emulated_transfer_s(round.client, round.index);
+      const double until = monotonic_seconds() + emulated_s - transfer_s;
+      while (monotonic_seconds() < until && look_at_times()) nap();
+      transfer_s = std::max(transfer_s, emulated_s);
+    }
+    if (ended()) return;
     if (!push_round(channel_, round, PushTime::hidden)) {
       look();
       if (!ended()) end(WorkerEnd::server_gone);
-      return;
     }
-    if (!options_.emulated_transfer_s) return;
-    const double until =
-        begun_s + options_.emulated_transfer_s(round.client, round.index) - round.report.transfer_s;
-    while (monotonic_seconds() < until && look_at_times()) nap();
   }
 
   const SegmentTable& table_;
@@ -248,7 +269,8 @@ class OverlappedWorker : private WorkerLife {
   std::optional<ClientTask> pulled_for_;  ///< for whose next round the mirror was brought up to date
   double pull_s_ = 0;                     ///< since the last round began
   std::int64_t pulled_before_ = 0;
-  double last_pull_s_ = 0, idle_since_s_ = 0;
+  std::int64_t heartbeats_ = 0;  ///< of the thread that trains, as last seen
+  double usual_pull_s_ = 0, idle_since_s_ = 0, energy_from_j_ = 0;
   std::map<int, double> last_compute_s_;  ///< by client
   Begun begun_;
   Computer computer_;  // last: its thread reads the mirror

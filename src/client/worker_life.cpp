@@ -16,8 +16,8 @@ bool WorkerLife::end(WorkerEnd how) {
   return false;
 }
 
-bool WorkerLife::look() {
-  channel_.heartbeat();
+bool WorkerLife::look(bool alive) {
+  if (alive) channel_.heartbeat();
   notice_ = channel_.read_notice();
   looked_ = monotonic_seconds();
   if (notice_.phase == Notice::Phase::stopping) return end(WorkerEnd::run_ended);

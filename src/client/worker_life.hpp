@@ -30,8 +30,9 @@ class WorkerLife {
   static void nap();
   bool ended() const { return ended_; }
   bool end(WorkerEnd how);
-  /// Tells the server that this worker lives, and reads what it says. False where that ends the worker.
-  bool look();
+  /// Tells the server that this worker lives (unless `alive` says that its computing stands still), and reads
+  /// what it says. False where that ends the worker.
+  bool look(bool alive = true);
   bool look_at_times() { return monotonic_seconds() - looked_ < kNoticeSeconds || look(); }
   bool await_start();
   /// Takes over the clients that the server gives this worker now; those that it had go on where they are,

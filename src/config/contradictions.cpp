@@ -182,6 +182,11 @@ void refuse_impossible(Subcommand subcommand, const RunOptions& o, const Written
          "--depth-momentum cannot be {} beside --merge {} (it mixes deltas), give --merge deltas",
          o.policy.depth_momentum, to_string(o.policy.merge));
   }
+  if (o.local.overlap && o.fleet.rolling_windows) {
+    fail(ExitCode::usage,
+         "--overlap cannot be beside --rolling-windows (it holds a copy of every block, which is more than a "
+         "window's budget), leave one of them out");
+  }
   if (subcommand == Subcommand::train && o.local.overlap &&
       (o.policy.lockstep() || o.transport == TransportKind::in_process)) {
     fail(ExitCode::usage, "--overlap cannot hide transfers beside {} ({}), leave it out or choose {}",

@@ -97,10 +97,11 @@ void add_local_training(Table& t) {
       "takes from an update is added to the client's next one, which takes it 2 bytes of "
       "memory a trained value");
   t.group("Local training", kRanks | kPlan);
-  t.flag("overlap", AT(local.overlap),
-         "push the last local round, and pull for the next one, while a round is computed: takes the memory "
-         "of what is pulled and "
-         "pushed, and updates are up to a round older; not with --policy sync");
+  t.flag(
+      "overlap", AT(local.overlap),
+      "push the last local round, and pull for the next one, while a round is computed: takes the memory "
+      "of what is pulled and pushed, and updates are up to a round older; not with --policy sync, nor with "
+      "--rolling-windows");
   t.group("Local training", kTrain | kPlan);
   t.choice<OptimizerKind>("optimizer", AT(local.optimizer), "of the clients");
   only(

@@ -255,11 +255,6 @@ MaskCost mask_cost(const SegmentTable& table, const Assignment& candidates, cons
   return cost;
 }
 
-/// What transfers beside computing hold: the values pulled for the next round, and those pushed of the last.
-std::int64_t transfer_bytes(const TrainingShape& training, const PlanCost& cost) {
-  return training.overlap ? cost.pull_bytes + cost.push_bytes : 0;
-}
-
 /// Its step is one pass over arrays that exist all the time (LinearTraining).
 PlanCost linear_cost(const SegmentTable& table, const TrainingShape& training) {
   const ModelOptions& m = table.options();
@@ -274,7 +269,8 @@ PlanCost linear_cost(const SegmentTable& table, const TrainingShape& training) {
   cost.memory.activations = (batch_floats(m, batch) + batch * m.classes) * kFloat;
   cost.pull_bytes = parameters * kFloat;
   cost.push_bytes = packed_bytes(training.push_dtype, parameters);
-  cost.memory.weights += transfer_bytes(training, cost);
+  if (training.overlap) cost.copy_bytes = 2 * cost.pull_bytes + cost.push_bytes;
+  cost.memory.weights += cost.copy_bytes;
   return cost;
 }
 
@@ -287,8 +283,7 @@ MaskPhase plan_mask_phase(const SegmentTable& table, const Assignment& assignmen
   const ModelOptions& m = table.options();
   const PlanCost step = estimate_cost(table, assignment, training);
   // These live here too.
-  const std::int64_t lost =
-      lost_floats(training, step.trained_parameters) * kFloat + transfer_bytes(training, step);
+  const std::int64_t lost = lost_floats(training, step.trained_parameters) * kFloat + step.copy_bytes;
   const std::int64_t limit = step.memory.total() - lost;
   const int least_batch = std::max(1, training.batch_size / kLeastShare);
   Assignment candidates = assignment;
@@ -314,9 +309,11 @@ PlanCost estimate_cost(const SegmentTable& table, const Assignment& assignment,
   if (table.options().linear()) return linear_cost(table, training);
   const std::vector<PartCost> parts = parts_of(table, assignment, training);
   PlanCost cost;
+  std::int64_t largest_pull = 0;
   for (const PartCost& part : parts) {
     cost.parameters += part.parameters;
     cost.pull_bytes += part.full_parameters * kFloat;
+    largest_pull = std::max(largest_pull, part.full_parameters * kFloat);
     cost.forward_flops += part.forward_flops;
     cost.step_flops += part.forward_flops;
     if (!part.trained) continue;
@@ -333,7 +330,8 @@ PlanCost estimate_cost(const SegmentTable& table, const Assignment& assignment,
   } else {
     cost.memory = peak_memory(parts, batch_floats(m, training.batch_size), cost, training);
   }
-  cost.memory.weights += transfer_bytes(training, cost);
+  if (training.overlap) cost.copy_bytes = cost.pull_bytes + largest_pull + cost.push_bytes;
+  cost.memory.weights += cost.copy_bytes;
   return cost;
 }
 

@@ -55,7 +55,8 @@ void Membership::remove(std::size_t channel) {
 Membership::Change Membership::judge(std::size_t i, double now_s) {
   Member& member = members_[i];
   ServerChannel& channel = *channels_[i];
-  const std::uint64_t heartbeat = channel.worker_heartbeat();
+  // A worker that pushes a large segment over a slow link has no time for a heartbeat, and its slots arrive.
+  const std::uint64_t heartbeat = channel.worker_heartbeat() + channel.slots_taken();
   const double silence = now_s - member.seen_s;
   if (heartbeat != member.heartbeat) {
     member.heartbeat = heartbeat;

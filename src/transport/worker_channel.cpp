@@ -13,6 +13,13 @@
 #include "cos2p/transport/store_entry.hpp"
 
 namespace cos2p {
+namespace {
+
+// What a pull asks for at once. On a slow link each piece must come within the limit for a silent server, and
+// the worker must show between them that it lives; on a fast one a flush for each costs next to nothing.
+constexpr std::size_t kPulledPiece = 4 << 20;
+
+}  // namespace
 
 void BodyReader::gather(std::byte* target, std::size_t bytes) {
   while (bytes > 0) {
@@ -68,6 +75,7 @@ struct WorkerChannel::State {
   WorkerChannelStats stats;
 
   void wait();
+  void beat();
   bool refresh(bool patient = false);
   bool server_gone() const;
   void wait_or_give_up(const std::string& what);
@@ -116,9 +124,17 @@ bool WorkerChannel::State::server_gone() const {
          last_read_s - last_change_s > options.silence_s;
 }
 
+void WorkerChannel::State::beat() {
+  ++own.heartbeat;
+  ring->put(&own.heartbeat, sizeof(own.heartbeat),
+            RingLayout::worker_words() + offsetof(WorkerWords, heartbeat));
+  ring->flush_local();  // on its way; nobody has to wait until it is there
+}
+
 // Between two attempts to read what the server keeps changing; the server's heartbeat bounds them.
 void WorkerChannel::State::wait_or_give_up(const std::string& what) {
   wait();
+  beat();
   refresh(true);
   if (last_read_s - last_change_s > options.silence_s) {
     fail(ExitCode::no_workers,
@@ -242,8 +258,12 @@ std::uint64_t WorkerChannel::read_segment(SegmentId id, Span<float> values) {
     s.store->get(&before, sizeof(before), at.entry_offset);
     s.store->flush();
     if (before.lock % 2 == 0) {
-      s.store->get(values.data(), at.values_bytes, at.values_offset);
-      s.store->flush();
+      for (std::size_t done = 0; done < at.values_bytes; done += kPulledPiece) {
+        if (done > 0) s.beat();
+        s.store->get(reinterpret_cast<std::byte*>(values.data()) + done,
+                     std::min(kPulledPiece, at.values_bytes - done), at.values_offset + done);
+        s.store->flush();
+      }
       s.store->get(&after, sizeof(after), at.entry_offset);
       s.store->flush();
       s.stats.bytes_pulled += static_cast<std::int64_t>(at.values_bytes);
@@ -286,11 +306,7 @@ double WorkerChannel::server_silence_s() const {
 }
 
 void WorkerChannel::heartbeat() {
-  State& s = *state_;
-  ++s.own.heartbeat;
-  s.ring->put(&s.own.heartbeat, sizeof(s.own.heartbeat),
-              RingLayout::worker_words() + offsetof(WorkerWords, heartbeat));
-  s.ring->flush_local();  // on its way; nobody has to wait until it is there
+  state_->beat();
 }
 
 void WorkerChannel::close() {

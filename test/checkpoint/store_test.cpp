@@ -127,6 +127,25 @@ BOOST_AUTO_TEST_CASE(a_damaged_newest_checkpoint_falls_back_to_the_one_before) {
   BOOST_CHECK_THROW(read_checkpoint(directory.path()), Error);
 }
 
+BOOST_AUTO_TEST_CASE(a_run_that_replaces_its_checkpoints_can_be_read_at_any_moment) {
+  const TemporaryDirectory directory;
+  const std::string run = directory.path();
+  write_checkpoint(run, make_checkpoint(0, 1));
+  const pid_t writer = ::fork();
+  if (writer == 0) {
+    for (int round = 2;; ++round) write_checkpoint(run, make_checkpoint(0, round));
+  }
+  int newest = 1;
+  for (int i = 0; i < 300; ++i) {
+    const int round = read_checkpoint(run).state.round;
+    BOOST_TEST(round >= newest);
+    newest = round;
+  }
+  ::kill(writer, SIGKILL);
+  ::waitpid(writer, nullptr, 0);
+  BOOST_TEST(newest > 1);
+}
+
 BOOST_AUTO_TEST_CASE(what_a_killed_writer_left_is_removed_by_the_next) {
   const TemporaryDirectory directory;
   write_checkpoint(directory.path(), make_checkpoint(0, 1));

@@ -79,6 +79,8 @@ BOOST_AUTO_TEST_CASE(values_out_of_range) {
           {"--depth-momentum cannot be 0.2 beside --merge values", "give --merge deltas"}},
          {{"train", "--overlap", "--policy", "sync"},
           {"--overlap cannot hide transfers beside --policy sync", "semi-async"}},
+         {{"plan", "--overlap", "--rolling-windows"},
+          {"--overlap cannot be beside --rolling-windows", "leave one of them out"}},
          {{"train", "--overlap", "--transport", "in-process"},
           {"--overlap cannot hide transfers beside --transport in-process", "--transport rma"}},
          {{"train", "--weight-mask", "magnitude"},

@@ -13,7 +13,9 @@ done
 for overlap in "" --overlap; do
   "$COS2P_BINARY" plan --dim 32 --blocks 3 --heads 2 --feed-forward 64 --patch 7 --batch-size 20 --budgets 1 $overlap --json >plan$overlap.json || bad "plan $overlap failed"
 done
-holds "$(json plan--overlap.json clients.0.memory_bytes.weights) - $(json plan.json clients.0.memory_bytes.weights) == $(json plan.json clients.0.pull_bytes) + $(json plan.json clients.0.push_bytes)"
+# Besides the copies, one segment of them more, which is on its way.
+copies="$(json plan--overlap.json clients.0.memory_bytes.weights) - $(json plan.json clients.0.memory_bytes.weights) - $(json plan.json clients.0.pull_bytes) - $(json plan.json clients.0.push_bytes)"
+holds "0 < $copies < 0.3 * $(json plan.json clients.0.pull_bytes)"
 
 # A slow device computes all the time.
 expect 0 "round    8/8" bash "$LAUNCH" -n 2 -- train "${TINY[@]}" --policy async --rounds 8 --local-steps 4 --emulate-speeds 0.0005 --overlap --output slow
@@ -44,7 +46,7 @@ code=$?
 [ $code -eq 0 ] || bad "the run ended with $code: $(tail -5 killed.txt)"
 expect 0 "the same bits" "$COS2P_BINARY" replay killed
 
-# A new plan gives deeper blocks to a client that has pulled for its next round already: in its first one, which is long here, it does so at once.
+# A new plan gives a client deeper blocks while it computes a long round.
 bash "$LAUNCH" -n 4 -- train "${TINY[@]}" --policy semi-async --min-updates 1 --rounds 100000 --local-steps 4 --emulate-speeds 1,0.0002,1 --micro-batch 0 --overlap --event-log \
   --output replanned >replanned.txt 2>&1 & launcher=$!
 wait_for 60 rounds replanned 3 || bad "the run did not start: $(tail -5 replanned.txt)"

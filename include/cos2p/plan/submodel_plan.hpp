@@ -96,6 +96,8 @@ struct PlanCost {
   std::int64_t pull_bytes = 0,
                push_bytes =
                    0;  ///< of one round: full segments down, kept units of trained segments up, packed
+  /// With `overlap`: of both, and one segment more, which replaces its copy when all of it is here.
+  std::int64_t copy_bytes = 0;
 };
 /// Costs depend only on how many units are kept, not on which. FLOPs are those of matrix products that are
 /// really computed: of the deepest kept block, the class token's row alone where no other is read. Throws

@@ -47,7 +47,9 @@ struct RoundReport {
   std::int64_t steps = 0;
   std::int64_t updates = 0;       ///< segment updates pushed in this round
   double loss = 0, accuracy = 0;  ///< of training, at the deepest kept exit
-  double compute_s = 0, transfer_s = 0, waiting_s = 0;
+  double compute_s = 0;
+  double transfer_s = 0;  ///< of its pull and push, with --overlap also what is hidden behind computing
+  double waiting_s = 0;   ///< for the server; with --overlap all time in which nothing is computed
   std::int64_t bytes_pulled = 0, bytes_pushed = 0;
   std::int64_t peak_memory = 0;    ///< bytes: tensors of this client's training step at their largest
   std::int64_t peak_resident = 0;  ///< bytes: the process
