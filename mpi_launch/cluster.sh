@@ -71,7 +71,7 @@ hosts=() slots=() devices=() data=()
 number=0
 while IFS= read -r line || [[ -n $line ]]; do
   number=$((number + 1))
-  read -r -a words <<<"${line%%#*}"
+  read -r -a words <<<"$(sed -E 's/#.*//; s/ *= */=/g' <<<"$line")"
   [[ ${#words[@]} -gt 0 ]] || continue
   [[ ${words[0]} =~ ^[A-Za-z0-9._-]+$ ]] || refuse "$hostfile, line $number: '${words[0]}' is no host name, write: HOST slots=2 device=orin-nano data=/data"
   hosts+=("${words[0]}") slots+=(1) devices+=("") data+=("")
@@ -108,7 +108,11 @@ ranks=0
 for n in "${slots[@]}"; do ranks=$((ranks + n)); done
 [[ $ranks -ge 2 ]] || refuse "$hostfile has one rank (a server needs at least one worker), give the host slots=2 or add a host"
 
-on_host() {  # HOST TEXT: a shell command there
+on_host() {  # HOST TEXT: a shell command there; on this machine without ssh, as mpirun does
+  if ! $own_agent && [[ " localhost 127.0.0.1 $(hostname) $(hostname -f 2>/dev/null) $(hostname -I 2>/dev/null) " == *" $1 "* ]]; then
+    bash -c "$2" </dev/null
+    return
+  fi
   # shellcheck disable=SC2086  # the agent is a command with its options
   $agent "$1" "$2" </dev/null
 }
@@ -117,10 +121,11 @@ on_host() {  # HOST TEXT: a shell command there
 found=$(mktemp -d "${TMPDIR:-/tmp}/cos2p-cluster.XXXXXX")
 trap 'rm -rf "$found"' EXIT
 program=$(realpath -m "$binary")
+value_of() { sed -E "s/.* --$1[ =]([^ ]+).*/\\1/" <<<" $arguments "; }
 if [[ ${#config[@]} -gt 0 ]]; then config[1]=$(realpath "${config[1]}"); fi
 output=/tmp
 if says output; then
-  output=$(sed -E 's/.* --output[ =]([^ ]+).*/\1/' <<<" $arguments ")
+  output=$(value_of output)
   if [[ $output != /* ]]; then output=$PWD/$output; fi
 fi
 for i in "${!hosts[@]}"; do
@@ -129,11 +134,13 @@ for i in "${!hosts[@]}"; do
     trial=/tmp
     if [[ $i -eq 0 ]]; then trial=$output; fi
     look="test -x '$program' || { echo MISSING; exit 0; }; "
-    if [[ -n ${data[i]} ]]; then look+="test -r '${data[i]}' || echo NODATA; "; fi
+    wanted=${data[i]}
+    if [[ -z $wanted ]] && says data-dir; then wanted=$(value_of data-dir); fi
+    if [[ -n $wanted ]]; then look+="ls -A '$wanted' 2>/dev/null | grep -q . || echo 'NODATA $wanted'; "; fi
     if [[ ${#config[@]} -gt 0 ]]; then look+="test -r '${config[1]}' || echo NOCONFIG; "; fi
     date +%s >"$found/$i.begin"
     look+="date +NOW=%s; '$program' doctor --this-host-only --json --output '$trial'"
-    timeout 60 bash -c "$(declare -f on_host); agent=$(printf %q "$agent"); on_host \"\$0\" \"\$1\"" "${hosts[i]}" "$look" \
+    timeout 60 bash -c "$(declare -f on_host); own_agent=$own_agent; agent=$(printf %q "$agent"); on_host \"\$0\" \"\$1\"" "${hosts[i]}" "$look" \
       >"$found/$i.out" 2>"$found/$i.err" || echo "FAILED $?" >>"$found/$i.out"
     date +%s >"$found/$i.end"
   } &
@@ -179,9 +186,10 @@ for i, host in enumerate(hosts):
             row[name] = finding.get("brief") or finding["value"]
         if finding["verdict"] != "ok" and not (i > 0 and name == "output"):
             fails(f"{name}: {finding['value']}", finding["cure"], "FAILS" if finding["verdict"] == "bad" else "warning")
-    if "NODATA" in out.split("\n"):
-        row["data"] += " (missing)"
-        fails(f"{data[i][1:]} cannot be read", "copy the data there, or correct data= in the host file")
+    for line in out.split("\n"):
+        if line.startswith("NODATA "):
+            row["data"] = line[7:] + " (missing)"
+            fails(f"{line[7:]} cannot be read, or is empty", "copy the data there, or correct data= in the host file (or --data-dir)")
     if "NOCONFIG" in out.split("\n"):
         fails("the file of --config cannot be read", "copy it there, under the same path")
     now = [line for line in out.split("\n") if line.startswith("NOW=")]

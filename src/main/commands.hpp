@@ -1,6 +1,7 @@
 #pragma once
 
 #include "cos2p/config/run_options.hpp"
+#include "cos2p/support/error.hpp"
 #include "cos2p/transport/mpi_runtime.hpp"
 
 namespace cos2p {
@@ -21,5 +22,7 @@ int run_join(const CommandLine& command);
 int run_replay(const CommandLine& command);
 /// One rank of a job: the server on rank 0, a worker elsewhere.
 int run_train_ranks(int& argc, char**& argv, const CommandLine& command, const std::string& environment);
+/// Of a rank whose own options or environment cannot be: the others of its job are told, and end with it.
+int refuse_to_start(int& argc, char**& argv, const LaunchInfo& launch, const Error& error);
 
 }  // namespace cos2p

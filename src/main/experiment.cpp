@@ -370,9 +370,16 @@ void print_exits(const std::vector<EvaluationRow>& evaluation) {
   say(text);
 }
 
-void print_result(const std::vector<EvaluationRow>& evaluation, const std::string& checkpoint) {
+ExitCode print_result(const std::vector<EvaluationRow>& evaluation, const std::string& checkpoint) {
   print_exits(evaluation);
-  say("checkpoint: " + (checkpoint.empty() ? "none could be written" : checkpoint));
+  if (!checkpoint.empty()) {
+    say("checkpoint: " + checkpoint);
+    return ExitCode::ok;
+  }
+  spdlog::error(
+      "the last checkpoint could not be written (see above), what was learnt since the one before is lost; "
+      "make room and go on from that with --resume");
+  return ExitCode::environment;
 }
 
 }  // namespace cos2p

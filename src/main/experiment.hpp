@@ -11,6 +11,7 @@
 #include "cos2p/data/partition.hpp"
 #include "cos2p/data/samples.hpp"
 #include "cos2p/plan/planner.hpp"
+#include "cos2p/support/error.hpp"
 
 namespace cos2p {
 
@@ -77,7 +78,8 @@ std::string describe_experiment(const Experiment& experiment);
 
 /// A table of losses and accuracies, a row an exit.
 void print_exits(const std::vector<EvaluationRow>& evaluation);
-/// That table and the checkpoint's path: the last lines of a run.
-void print_result(const std::vector<EvaluationRow>& evaluation, const std::string& checkpoint);
+/// That table and the checkpoint's path, the last lines of a run, and the run's exit code: another one where
+/// no checkpoint could be written (an empty path).
+ExitCode print_result(const std::vector<EvaluationRow>& evaluation, const std::string& checkpoint);
 
 }  // namespace cos2p

@@ -25,7 +25,14 @@ RunOptions continued(const CommandLine& command) {
 
 int run(int& argc, char**& argv, const LaunchInfo& launch) {
   bool finished = false;
-  const CommandLine command = parse_command_line(argc, argv, finished);
+  CommandLine command;
+  try {
+    command = parse_command_line(argc, argv, finished);
+  } catch (const Error& e) {
+    const bool of_job = launch.ranks > 1 && argc > 1 && std::string(argv[1]) == "train";
+    if (!of_job) throw;
+    return refuse_to_start(argc, argv, launch, e);
+  }
   if (finished) return 0;
   const RunOptions& options = command.options;
   setup_logging("cos2p", "", options.quiet);

@@ -51,21 +51,38 @@ std::string broadcast(std::string text) {
   return text;
 }
 
+/// A part of the start that every rank does, or has nothing to do in; collective. Where one cannot go on, all
+/// of them end, and the server says why: the others would wait for it for ever.
+void together(MpiRuntime& mpi, const std::function<void()>& part) {
+  struct Verdict {
+    int code = 0;
+    char text[2044] = {};
+  };
+  Verdict own;
+  try {
+    part();
+  } catch (const Error& e) {
+    own.code = static_cast<int>(e.code());
+    std::snprintf(own.text, sizeof(own.text), "%s", e.what());
+  }
+  std::vector<Verdict> all(static_cast<std::size_t>(mpi.size()));
+  MPI_Allgather(&own, sizeof(own), MPI_BYTE, all.data(), sizeof(own), MPI_BYTE, MPI_COMM_WORLD);
+  for (std::size_t rank = 0; rank < all.size(); ++rank) {
+    if (all[rank].code == 0) continue;
+    const std::string whose = rank == 0 ? "" : fmt::format("worker {} on {}: ", rank, mpi.hosts()[rank]);
+    if (mpi.rank() == 0) spdlog::error("{}{}", whose, all[rank].text);
+    mpi.abort(all[rank].code);
+  }
+}
+
 /// Texts are encoded with the server's vocabulary everywhere: one made from the training texts takes a while,
 /// and that of a checkpoint or a file may be at hand there alone.
-Experiment make_shared_experiment(const RunOptions& options, int executors, bool is_server,
-                                  const std::optional<Checkpoint>& resumed) {
-  if (!holds_texts(options.dataset.kind)) return make_experiment(options, executors);
-  if (is_server) {
-    Experiment e = make_experiment(options, executors, resumed ? resumed->input.vocabulary : std::nullopt);
-    broadcast(e.input.vocabulary->to_text());
-    broadcast(e.input.vocabulary->lower_case() ? "uncased" : "cased");
-    return e;
-  }
-  const std::string text = broadcast("");
-  const bool lower_case = broadcast("") == "uncased";
-  return make_experiment(options, executors,
-                         Vocabulary::from_text(text, lower_case, "the server's vocabulary"));
+std::optional<Vocabulary> shared_vocabulary(const RunOptions& options, const std::optional<Experiment>& e) {
+  if (!holds_texts(options.dataset.kind)) return std::nullopt;
+  const std::string text = broadcast(e ? e->input.vocabulary->to_text() : "");
+  const bool lower_case =
+      broadcast(e && e->input.vocabulary->lower_case() ? "uncased" : "cased") == "uncased";
+  return Vocabulary::from_text(text, lower_case, "the server's vocabulary");
 }
 
 /// Ends a job whose ranks are not the same program: before anything else, as text, which all byte orders
@@ -207,8 +224,7 @@ int serve(MpiRuntime& mpi, const CommandLine& command, const Experiment& e,
     hooks.dismiss = [&joins](WorkerRank worker) { joins->dismiss(worker); };
   }
   const ServerResult result = run_server(core, pool, fabric.channels(), evaluator, log, loop, hooks);
-  print_result(result.evaluation, result.checkpoint);
-  ExitCode code = ExitCode::ok;
+  ExitCode code = print_result(result.evaluation, result.checkpoint);
   if (result.end == ServerEnd::stopped)
     say(fmt::format("stopped on request after round {}; go on with --resume {}", core.round(),
                     options.output));
@@ -247,6 +263,15 @@ int work(MpiRuntime& mpi, const Experiment& e) {
 
 }  // namespace
 
+int refuse_to_start(int& argc, char**& argv, const LaunchInfo& launch, const Error& error) {
+  prepare_mpi_environment(launch);
+  MpiRuntime mpi(argc, argv);
+  setup_logging(mpi.rank() == 0 ? "server" : fmt::format("worker {}", mpi.rank()), "", false);
+  require_same_program(mpi);
+  together(mpi, [&error] { throw error; });
+  return static_cast<int>(error.code());  // not reached: together() ends the job
+}
+
 int run_train_ranks(int& argc, char**& argv, const CommandLine& given, const std::string& environment) {
   MpiRuntime mpi(argc, argv);
   const bool is_server = mpi.rank() == 0;
@@ -260,21 +285,34 @@ int run_train_ranks(int& argc, char**& argv, const CommandLine& given, const std
     // belongs to a machine (where its data lies, its device and threads) is each rank's own.
     std::optional<Checkpoint> resumed;
     CommandLine command = given;
-    if (is_server && !given.options.resume.empty()) {
+    together(mpi, [&] {
+      if (!is_server || given.options.resume.empty()) return;
       resumed = read_checkpoint(given.options.resume);
       command = continue_options(given, *resumed);
-    }
+    });
     const std::string text = broadcast(is_server ? to_toml(command.in_effect) : "");
-    if (!is_server) command = adopt_options(text, given);
-    const int executors = mpi.size() - 1 + command.options.open_seats;
-    Experiment experiment = make_shared_experiment(command.options, executors, is_server, resumed);
-    if (!command.options.emulate_speeds.empty()) set_default_device(experiment);
-    if (!is_server) return work(mpi, experiment);
-    if (resumed) check_resumable(*resumed, experiment, given.options.resume);
-    prepare_output(command.options.output, command.in_effect, resumed.has_value());
+    std::optional<Experiment> experiment;
+    int executors = 0;
+    together(mpi, [&] {
+      if (!is_server) command = adopt_options(text, given);
+      executors = mpi.size() - 1 + command.options.open_seats;
+      if (!is_server) return;
+      experiment =
+          make_experiment(command.options, executors, resumed ? resumed->input.vocabulary : std::nullopt);
+      if (resumed) check_resumable(*resumed, *experiment, given.options.resume);
+    });
+    const std::optional<Vocabulary> vocabulary = shared_vocabulary(command.options, experiment);
+    together(mpi, [&] {
+      if (!is_server) experiment = make_experiment(command.options, executors, vocabulary);
+    });
+    together(mpi, [&] {
+      if (is_server) prepare_output(command.options.output, command.in_effect, resumed.has_value());
+    });
+    if (!command.options.emulate_speeds.empty()) set_default_device(*experiment);
+    if (!is_server) return work(mpi, *experiment);
     setup_logging(role, command.options.output + "/run.log", command.options.quiet,
                   command.options.log_limit);
-    return serve(mpi, command, experiment, resumed, environment);
+    return serve(mpi, command, *experiment, resumed, environment);
   } catch (const Error& e) {
     // The same mistake is usually made on every rank: the server speaks first, and the others only if it does
     // not.

@@ -132,8 +132,7 @@ int run_simulate(const CommandLine& given) {
   const double loop_s = monotonic_seconds() - loop_begun_s - saving_s;
   save(true, true);
   print_real_time(loop_begun_s - begun_s, loop_s, core.round() - rounds_before, steps);
-  print_result(evaluation, path);
-  return static_cast<int>(ExitCode::ok);
+  return static_cast<int>(print_result(evaluation, path));
 }
 
 }  // namespace cos2p

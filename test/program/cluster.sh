@@ -6,13 +6,16 @@ source "$(dirname "$0")/lib.sh"
 unset OPENBLAS_CORETYPE OPENBLAS_L2_SIZE
 IFS=, read -r -a host <<<"$COS2P_HOSTS"
 cluster=("$COS2P_ON_HOST" "${host[0]}" bash "$SOURCE/mpi_launch/cluster.sh" --agent "$COS2P_AGENT")
-mkdir data
+mkdir data empty
+echo 1 >data/file
 cat >hosts <<TEXT
 # the server and a worker beside it
 ${host[0]} slots=2 device=1
 ${host[1]} device=0.7 data=$PWD/data   # the others
 ${host[2]} max_slots=4 device=0.5
 TEXT
+sed -E 's/ data=[^ ]*//; s/=/ = /g' hosts >hosts-plain
+expect 0 "^  host " "${cluster[@]}" --hostfile hosts-plain --check
 expect 0 "^  host " "${cluster[@]}" --hostfile hosts --check
 [ "$(grep -cE "^  c2p.* (OK|warning)$" out.txt)" -eq 3 ] || bad "not a row for each of three hosts: $(cat out.txt)"
 grep -qE "${host[1]} +1 +0.7 .*$PWD/data" out.txt || bad "ranks, device or data are not in the table: $(cat out.txt)"
@@ -21,6 +24,7 @@ grep -qE "${host[1]} +1 +0.7 .*$PWD/data" out.txt || bad "ranks, device or data 
 sed "s|$PWD/data|/nowhere|" hosts >no-data
 expect 6 "/nowhere cannot be read" "${cluster[@]}" --hostfile no-data -- train --rounds 1 --output no-run
 [ -e no-run ] && bad "a run was started without its data"
+expect 6 "$PWD/empty cannot be read, or is empty" "${cluster[@]}" --hostfile hosts-plain -- train --data-dir "$PWD/empty" --rounds 1 --output no-run
 expect 6 "is not there" "${cluster[@]}" --hostfile hosts --binary /nowhere/cos2p -- train
 { cat hosts; echo "no-such-host"; } >unknown
 expect 6 "no-such-host: cannot be reached" "${cluster[@]}" --hostfile unknown -- train
@@ -57,6 +61,8 @@ grep -q "cluster.sh: mpirun --enable-recovery .*--budgets 1.*0.7.*0.5" out.txt |
 grep -qE '^2 +0.5 ' out.txt || bad "client 2 has not its host's budget: $(cat out.txt)"
 expect 0 "4 ranks, one-sided through" "${cluster[@]}" --hostfile hosts -- doctor --output run
 expect 2 "cannot be '0'" "${cluster[@]}" --hostfile hosts -- train "${options[@]}" --rounds 0 --output refused
+# One host without its data ends the job in words, whatever the others have.
+expect 2 "worker 2 on ${host[1]}: --data-dir is missing\|worker 3 on ${host[2]}: --data-dir is missing\|error .*--data-dir is missing" "${cluster[@]}" --hostfile hosts -- train --dataset fashion-mnist --rounds 3 --output refused
 expect 2 "holds the checkpoints of an earlier run" "${cluster[@]}" --hostfile hosts -- train "${options[@]}" --rounds 3 --output run
 
 # A profile that lies here is told to all hosts; a resumed run keeps its budgets.

@@ -28,6 +28,26 @@ exec "$COS2P_BINARY" "\$@"
 TEXT
 chmod +x mixed
 expect 6 "worker 2 on .* is cos2p ${version%?}x" bash "$LAUNCH" -n 3 --binary "$PWD/mixed" -- train "${TINY[@]}" --rounds 2 --output mixed-run
+# A rank that cannot start, because of its own options or its own machine, ends the job: nobody waits for it.
+mkdir set
+python3 - <<'PY'
+import struct
+for name, count in (("train", 60), ("t10k", 20)):
+    with open(f"set/{name}-images-idx3-ubyte", "wb") as images, open(f"set/{name}-labels-idx1-ubyte", "wb") as labels:
+        images.write(struct.pack(">4I", 2051, count, 28, 28) + bytes(i % 251 for i in range(count * 784)))
+        labels.write(struct.pack(">2I", 2049, count) + bytes(i % 10 for i in range(count)))
+PY
+one_has() {  # OPTION...: that of the last rank alone
+  printf '#!/bin/sh\n[ "$OMPI_COMM_WORLD_RANK" = 2 ] && set -- "$@" %s\nexec "%s" "$@"\n' "$*" "$COS2P_BINARY" >one-has
+  chmod +x one-has
+}
+of_files=(--dataset mnist --data-dir set "${TINY[@]:6}" --rounds 2)
+expect 0 "round    2/2" bash "$LAUNCH" -n 3 -- train "${of_files[@]}" --output of-files
+one_has --data-dir=/nowhere
+expect 3 "worker 2 on .*: the mnist files are missing (--data-dir /nowhere" bash "$LAUNCH" -n 3 --binary "$PWD/one-has" -- train "${of_files[@]}" --output no-start
+one_has --learning-rate=x
+expect 2 "worker 2 on .*: --learning-rate cannot be 'x'" bash "$LAUNCH" -n 3 --binary "$PWD/one-has" -- train "${of_files[@]}" --output no-start
+[ -e no-start ] && bad "a run was begun of which a worker could not be a part"
 expect 2 "already has 5 rounds" bash "$LAUNCH" -n 4 -- train --resume run
 expect 4 "number of clients" bash "$LAUNCH" -n 4 -- train --resume run --rounds 9 --clients 7
 finish
