@@ -6,7 +6,7 @@ program=$here/../../build/release/src/main/cos2p
 output=runs/results
 data=data
 sets=fashion-mnist,cifar-10,20-newsgroups
-tables=dirichlet,iid,ablation,time,memory
+tables=dirichlet,iid,ablation,time,paced,memory
 jobs=$(nproc)
 methods=co-s2p,depthfl,inclusivefl,scalefl,heterofl,fedrolex,federated-dropout,fjord,ra-fed,fiarse,fedavg-smallest,fedavg-drop,fedavg
 usage() {
@@ -15,9 +15,9 @@ Usage: benchmark/results/run.sh [--data DIR] [--sets A,B,...] [--tables A,B,...]
 
   --data DIR      has a directory for each set, named as the set (default: $data)
   --sets A,B,...  of fashion-mnist, cifar-10, 20-newsgroups, sst-2 (default: the first three)
-  --tables A,...  of dirichlet, iid (all methods on unlike and on like data), ablation (co-s2p without its parts, and its best
-                  rival with what helped it), time (simulated seconds to the rival's accuracy), memory (co-s2p with budgets that are 35 %
-                  smaller) (default: all)
+  --tables A,...  of dirichlet, iid (all methods on unlike and on like data), ablation (of the first set: co-s2p without its parts, and its
+                  best rival with what helped it), time (simulated seconds to the rival's accuracy), paced (the same with budgets of
+                  compute as the clients' speeds), memory (co-s2p with budgets that are 35 % smaller) (default: all)
   --output DIR    gets SET/tuning/TRIAL, SET/tuned and SET/TABLE (default: $output)
   --program FILE  (default: build/release/src/main/cos2p)
   --jobs N        runs at a time (default: all cores)
@@ -38,11 +38,15 @@ done
 # co-s2p without each of its parts, or with the alternative to it: without micro-batches, so that the smallest clients are narrowed and
 # masks matter; the rival with the two parts that belong to no submodel.
 ablation=co-s2p,co-s2p:distillation=none,co-s2p:rolling-windows=true,co-s2p:policy=semi-async:min-updates=4:rounds=120
-ablation+=,co-s2p:micro-batch=0,co-s2p:micro-batch=0:width-rule=random,co-s2p:micro-batch=0:width-rule=magnitude
+for rule in straight-through hard-concrete taylor magnitude random; do ablation+=,co-s2p:micro-batch=0:width-rule=$rule; done
 ablation+=,co-s2p:logit-adjustment=0,co-s2p:server-momentum=0,depthfl:logit-adjustment=0.5:server-momentum=0.5
 ablation+=,co-s2p:balance=balanced,co-s2p:feature-hint=0.3
-# As many client rounds as in a synchronous run, and twice as many.
-time=depthfl,co-s2p,co-s2p:policy=semi-async:min-updates=4:rounds=120,co-s2p:policy=semi-async:min-updates=4:rounds=240
+# As many client rounds as in a synchronous run, and more of them; then the same where a step may take no longer on a slow client than one
+# of the full model on the fastest.
+time=depthfl,co-s2p
+for rounds in 120 160 240; do time+=,co-s2p:policy=semi-async:min-updates=4:rounds=$rounds; done
+# shellcheck disable=SC2034  # by its name: ${!table}
+paced=depthfl,co-s2p,co-s2p:policy=semi-async:min-updates=4:rounds=120
 
 # Every method gets four trials, on a seed that no table has: rivals four rates; co-s2p three, and the best of them without logit
 # adjustment. Half of the rounds tell rates apart on pictures; on texts the models have then just begun to learn.
@@ -82,9 +86,12 @@ for set in ${sets//,/ }; do
   for table in ${tables//,/ }; do
     case $table in
       dirichlet | iid) rows=$methods extra=(--partition "$table") ;;
-      ablation) rows=$ablation extra=() ;;
-      memory) rows=co-s2p extra=(--budgets 1,0.325,0.1625,0.08125) ;;
-      time)
+      ablation)
+        if [[ $set != "${sets%%,*}" ]]; then continue; fi
+        rows=$ablation extra=()
+        ;;
+      memory) rows=co-s2p extra=(--budgets "1,0.325,0.1625,0.08125") ;;
+      time | paced)
         # What the rival reached, as this set's first table has it.
         target=$(python3 - "$output/$set/dirichlet/compare.csv" <<'PYTHON'
 import csv, sys
@@ -92,7 +99,8 @@ reached = [float(row["accuracy"]) for row in csv.DictReader(open(sys.argv[1])) i
 print(round(sum(reached) / len(reached), 4))
 PYTHON
         )
-        rows=$time extra=(--target-accuracy "$target" --evaluate-every 2)
+        rows=${!table} extra=(--target-accuracy "$target" --evaluate-every 2)
+        if [[ $table == paced ]]; then extra+=(--compute-budgets "1,0.5,0.25,0.125"); fi
         ;;
       *) echo "run.sh: unknown table '$table' (--tables), see --help" >&2 && exit 2 ;;
     esac
@@ -103,3 +111,4 @@ PYTHON
     compare "${common[@]}" "${extra[@]}" --methods "$rows" "${tuned[@]}" --seeds 0,1,2 --output "$output/$set/$table"
   done
 done
+echo "run.sh: all tables are in $output ($((SECONDS / 60)) minutes)"
