@@ -20,7 +20,8 @@ Starts `cos2p COMMAND...` on the hosts of a file: rank 0, on the first host, is 
                         more than its workers). A line may also have device=BUDGET (what its clients may use: orin-nano, 2GiB, 0.5,
                         board.json) and data=DIR (its copy of the data). # begins a comment
       --config FILE     options of the program, in TOML, under the same path on every host
-      --network SUBNET  what MPI talks through, for example 192.168.1.0/24 (default: all networks that the hosts share)
+      --network SUBNET  what MPI talks through, for example 192.168.1.0/24 (default: the subnets in which every host has an address of
+                        its own, so not those of containers' bridges; all networks, where there is none)
       --binary FILE     the program, under the same path on every host (default: build/release/src/main/cos2p of this tree)
       --agent COMMAND   starts a command on a host: COMMAND HOST TEXT (default: ssh without passwords; COS2P_LAUNCH_AGENT)
       --check           look at the hosts and end
@@ -139,6 +140,7 @@ for i in "${!hosts[@]}"; do
     if [[ -n $wanted ]]; then look+="ls -A '$wanted' 2>/dev/null | grep -q . || echo 'NODATA $wanted'; "; fi
     if [[ ${#config[@]} -gt 0 ]]; then look+="test -r '${config[1]}' || echo NOCONFIG; "; fi
     date +%s >"$found/$i.begin"
+    look+="ip -o -4 addr show up scope global 2>/dev/null | sed -n 's/.* inet \\([0-9./]*\\).*/ADDRESS \\1/p'; "
     look+="date +NOW=%s; '$program' doctor --this-host-only --json --output '$trial'"
     timeout 60 bash -c "$(declare -f on_host); own_agent=$own_agent; agent=$(printf %q "$agent"); on_host \"\$0\" \"\$1\"" "${hosts[i]}" "$look" \
       >"$found/$i.out" 2>"$found/$i.err" || echo "FAILED $?" >>"$found/$i.out"
@@ -149,7 +151,7 @@ wait
 
 # One table: a row a host, then what is wrong and what helps. Ends with 6 where a host is not ready.
 python3 - "$found" "$program" "$agent" "$clock_limit" "${#hosts[@]}" "${hosts[@]}" "${slots[@]}" "${devices[@]/#/=}" "${data[@]/#/=}" <<'PYTHON' || exit 6
-import json, pathlib, sys
+import ipaddress, json, pathlib, sys
 found, program, agent, limit, count = pathlib.Path(sys.argv[1]), *sys.argv[2:4], float(sys.argv[4]), int(sys.argv[5])
 rest = sys.argv[6:]
 hosts, slots, devices, data = (rest[i * count:(i + 1) * count] for i in range(4))
@@ -207,6 +209,15 @@ for i, host in enumerate(hosts):
         mpi = [text.split(",")[0].rsplit(".", 2)[0] for text in (rank["libraries"], first[3])]
         fails(f"has {rank['libraries']}; {first[0]} has {first[3]}", "install the same packages",
               "FAILS" if mpi[0] != mpi[1] else "warning")
+# Subnets of all hosts in which no two have the same address, unless they are all that there is.
+subnets = []
+for i in range(count):
+    lines = (found / f"{i}.out").read_text(errors="replace").splitlines()
+    addresses = [ipaddress.ip_interface(line.split()[1]) for line in lines if line.startswith("ADDRESS ")]
+    subnets.append({address.network: address.ip for address in addresses})
+shared = [net for net in subnets[0] if all(net in other for other in subnets) and len({other[net] for other in subnets}) == count]
+if count > 1 and shared and any(net not in shared for other in subnets for net in other):
+    (found / "network").write_text(",".join(map(str, shared)))
 widths = {c: max(len(c), *(len(str(row[c])) for row in rows)) for c in columns}
 for row in [dict(zip(columns, columns))] + rows:
     print("  " + "  ".join(str(row[c]).ljust(widths[c]) for c in columns).rstrip())
@@ -215,6 +226,7 @@ if bad: print("cluster.sh: not started: a host is not ready (FAILS)")
 sys.exit(bad)
 PYTHON
 if $check_only; then exit 0; fi
+if [[ -z $network && -r $found/network ]]; then network=$(<"$found/network"); fi
 
 # A context for each host, so that each may have its own data. Clients have their host's budget, in the order of the ranks.
 line=(mpirun --enable-recovery --bind-to none)

@@ -65,6 +65,17 @@ expect 2 "cannot be '0'" "${cluster[@]}" --hostfile hosts -- train "${options[@]
 expect 2 "worker 2 on ${host[1]}: --data-dir is missing\|worker 3 on ${host[2]}: --data-dir is missing\|error .*--data-dir is missing" "${cluster[@]}" --hostfile hosts -- train --dataset fashion-mnist --rounds 3 --output refused
 expect 2 "holds the checkpoints of an earlier run" "${cluster[@]}" --hostfile hosts -- train "${options[@]}" --rounds 3 --output run
 
+# A bridge for containers has the same address on every host: MPI would wait for itself there.
+for h in "${host[@]}"; do
+  "$COS2P_ON_HOST" "$h" ip link add docker0 type bridge
+  "$COS2P_ON_HOST" "$h" ip addr add 172.17.0.1/16 dev docker0
+  "$COS2P_ON_HOST" "$h" ip link set docker0 up
+done
+expect 0 "checkpoint:" "${cluster[@]}" --hostfile hosts -- train "${options[@]}" --rounds 2 --quiet --output bridged
+grep -q "btl_tcp_if_include 10\.[0-9./]* " out.txt || bad "the network is not chosen: $(head -9 out.txt)"
+expect 0 "checkpoint:" "${cluster[@]}" --hostfile hosts --network "$(sed -n 's/.*btl_tcp_if_include \([0-9./]*\).*/\1/p' out.txt)" -- train "${options[@]}" --rounds 2 --quiet --output named
+for h in "${host[@]}"; do "$COS2P_ON_HOST" "$h" ip link delete docker0; done
+
 # A profile that lies here is told to all hosts; a resumed run keeps its budgets.
 cat >board.json <<TEXT
 {"name": "board", "flops": 1e10, "memory_bytes": 8000000000, "bandwidth_bytes_per_s": 1e10, "link_bytes_per_s": 1e8}
