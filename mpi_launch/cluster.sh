@@ -137,6 +137,7 @@ for i in "${!hosts[@]}"; do
     look="test -x '$program' || { echo MISSING; exit 0; }; "
     wanted=${data[i]}
     if [[ -z $wanted ]] && says data-dir; then wanted=$(value_of data-dir); fi
+    if [[ -n $wanted && $wanted != /* ]]; then wanted=$PWD/$wanted; fi  # mpirun starts the ranks in this directory
     if [[ -n $wanted ]]; then look+="ls -A '$wanted' 2>/dev/null | grep -q . || echo 'NODATA $wanted'; "; fi
     if [[ ${#config[@]} -gt 0 ]]; then look+="test -r '${config[1]}' || echo NOCONFIG; "; fi
     date +%s >"$found/$i.begin"

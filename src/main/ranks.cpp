@@ -64,6 +64,9 @@ void together(MpiRuntime& mpi, const std::function<void()>& part) {
   } catch (const Error& e) {
     own.code = static_cast<int>(e.code());
     std::snprintf(own.text, sizeof(own.text), "%s", e.what());
+  } catch (const std::exception& e) {
+    own.code = static_cast<int>(ExitCode::internal);
+    std::snprintf(own.text, sizeof(own.text), "%s; this should not happen, please report it", e.what());
   }
   std::vector<Verdict> all(static_cast<std::size_t>(mpi.size()));
   MPI_Allgather(&own, sizeof(own), MPI_BYTE, all.data(), sizeof(own), MPI_BYTE, MPI_COMM_WORLD);

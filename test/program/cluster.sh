@@ -25,6 +25,7 @@ sed "s|$PWD/data|/nowhere|" hosts >no-data
 expect 6 "/nowhere cannot be read" "${cluster[@]}" --hostfile no-data -- train --rounds 1 --output no-run
 [ -e no-run ] && bad "a run was started without its data"
 expect 6 "$PWD/empty cannot be read, or is empty" "${cluster[@]}" --hostfile hosts-plain -- train --data-dir "$PWD/empty" --rounds 1 --output no-run
+expect 6 "$PWD/empty cannot be read, or is empty" "${cluster[@]}" --hostfile hosts-plain -- train --data-dir empty --rounds 1 --output no-run
 expect 6 "is not there" "${cluster[@]}" --hostfile hosts --binary /nowhere/cos2p -- train
 { cat hosts; echo "no-such-host"; } >unknown
 expect 6 "no-such-host: cannot be reached" "${cluster[@]}" --hostfile unknown -- train
