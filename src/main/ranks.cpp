@@ -290,7 +290,7 @@ int run_train_ranks(int& argc, char**& argv, const CommandLine& given, const std
     CommandLine command = given;
     together(mpi, [&] {
       if (!is_server || given.options.resume.empty()) return;
-      resumed = read_checkpoint(given.options.resume);
+      resumed = resumed_state(given.options.resume);
       command = continue_options(given, *resumed);
     });
     const std::string text = broadcast(is_server ? to_toml(command.in_effect) : "");

@@ -3,9 +3,21 @@
 #include <algorithm>
 #include <filesystem>
 
+#include "cos2p/server/event_log.hpp"
 #include "cos2p/support/error.hpp"
+#include "cos2p/support/logging.hpp"
 
 namespace cos2p {
+
+Checkpoint resumed_state(const std::string& path) {
+  Checkpoint checkpoint = read_checkpoint(path);
+  if (!std::filesystem::is_directory(path)) return checkpoint;
+  std::optional<Checkpoint> further = state_after(checkpoint, path);
+  if (!further) return checkpoint;
+  say(fmt::format("resumed from the event log, in round {}: the newest checkpoint is of round {}",
+                  further->state.round, checkpoint.state.round));
+  return std::move(*further);
+}
 
 CommandLine continue_options(const CommandLine& given, const Checkpoint& checkpoint) {
   std::map<std::string, std::string> merged = checkpoint.identity.options;

@@ -7,6 +7,11 @@
 
 namespace cos2p {
 
+/// What a job of several processes goes on from: the checkpoint in a file, or the newest of a directory;
+/// where the directory has an event log that goes further (the server was killed), what that leads to, with a
+/// line that says so. Throws as read_checkpoint().
+Checkpoint resumed_state(const std::string& path);
+
 /// The options of a resumed run: those recorded in the checkpoint, with what the user gave now in their
 /// place. The output goes on where the checkpoint lies, unless --output was given.
 CommandLine continue_options(const CommandLine& given, const Checkpoint& checkpoint);

@@ -226,6 +226,7 @@ void EventLog::folded(double now_s) {
 
 void EventLog::published(SegmentId segment, std::uint64_t version, std::uint64_t checksum) {
   came_of_it(published_record(segment, version, checksum));
+  flush();
 }
 
 void EventLog::round_closed(const RoundRow& row) {

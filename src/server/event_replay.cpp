@@ -1,3 +1,5 @@
+#include <spdlog/spdlog.h>
+
 #include <cstring>
 #include <deque>
 #include <limits>
@@ -85,8 +87,8 @@ std::vector<Assignment> recorded_plan(const SegmentTable& table, std::size_t cli
 /// One part being replayed.
 class Replay {
  public:
-  Replay(const SegmentTable& table, ServerCore& core, Outcomes& outcomes)
-      : table_(table), core_(core), outcomes_(outcomes) {}
+  Replay(const SegmentTable& table, ServerCore& core, Outcomes& outcomes, double start_s)
+      : table_(table), core_(core), outcomes_(outcomes), now_s_(start_s) {}
 
   /// Takes one record; false where it came out otherwise.
   bool take(const EventRecord& record, const std::vector<std::byte>& body, ReplayResult& result) {
@@ -94,7 +96,7 @@ class Replay {
     if (outcome) return compare(record, result);
     if (record.kind == EventKind::snapshot) {
       const std::uint64_t hash = model_hash(core_.snapshot(record.time_s));
-      result.snapshots.push_back({record.subject, hash});
+      result.snapshots.push_back({record.subject, hash, result.told});
       if (hash == record.hash) return true;
       result.difference =
           fmt::format("the checkpoint of round {} had the hash {:016x}, and now it has {:016x}",
@@ -109,6 +111,9 @@ class Replay {
     tell(record, body, result);
     return true;
   }
+
+  /// When the core was last told something.
+  double now_s() const { return now_s_; }
 
  private:
   bool compare(const EventRecord& record, ReplayResult& result) {
@@ -127,6 +132,8 @@ class Replay {
   }
 
   void tell(const EventRecord& record, const std::vector<std::byte>& body, ReplayResult& result) {
+    ++result.told;
+    now_s_ = record.time_s;
     const auto client = [&] {
       if (record.subject < 0 || record.subject >= narrow<std::int64_t>(core_.tasks().size()))
         fail(ExitCode::checkpoint, "a record names client {}, of {}", record.subject, core_.tasks().size());
@@ -160,6 +167,7 @@ class Replay {
   const SegmentTable& table_;
   ServerCore& core_;
   Outcomes& outcomes_;
+  double now_s_;
 };
 
 }  // namespace
@@ -177,15 +185,42 @@ ReplayResult replay_part(const std::string& directory, int part) {
   Outcomes outcomes;
   core.set_events(&outcomes);
   ReplayResult result;
-  Replay replay(table, core, outcomes);
+  result.start = {start.state.round, model_hash(start), 0};
+  Replay replay(table, core, outcomes, start.state.time_s);
   EventRecord record;
   std::vector<std::byte> body;
   // What the last event leads to and the file does not hold any more was cut off with the file's end.
   while (reader.next(record, body) && replay.take(record, body, result)) continue;
   result.unread_bytes = reader.unread_bytes();
   core.set_events(nullptr);
-  result.end = core.snapshot(record.time_s);
+  result.end = core.snapshot(replay.now_s());
   return result;
+}
+
+std::optional<Checkpoint> state_after(const Checkpoint& checkpoint, const std::string& directory) {
+  const std::vector<int> parts = event_parts(directory);
+  if (parts.empty()) return std::nullopt;
+  try {
+    ReplayResult result = replay_part(directory, parts.back());
+    if (!result.difference.empty())
+      fail(ExitCode::checkpoint, "it comes out otherwise than recorded: {}", result.difference);
+    const std::uint64_t hash = model_hash(checkpoint);
+    const auto is_checkpoint = [&](const ReplayResult::Snapshot& snapshot) {
+      return snapshot.round == checkpoint.state.round && snapshot.model_hash == hash;
+    };
+    std::int64_t told = is_checkpoint(result.start) ? 0 : -1;
+    for (const ReplayResult::Snapshot& snapshot : result.snapshots) {
+      if (is_checkpoint(snapshot)) told = snapshot.told;
+    }
+    if (told < 0 || told == result.told) return std::nullopt;
+    result.end.history.evaluations = checkpoint.history.evaluations;
+    result.end.history.members = checkpoint.history.members;
+    return std::move(result.end);
+  } catch (const Error& e) {
+    spdlog::warn("the event log in {} is of no use ({}), the run goes on from the checkpoint of round {}",
+                 directory, e.what(), checkpoint.state.round);
+    return std::nullopt;
+  }
 }
 
 }  // namespace cos2p

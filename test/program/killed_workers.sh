@@ -4,7 +4,8 @@ workers() { pgrep -f "$COS2P_BINARY train .*--output $1" | while read -r pid; do
   rank=$(tr '\0' '\n' <"/proc/$pid/environ" 2>/dev/null | sed -n 's/^OMPI_COMM_WORLD_RANK=//p')
   [ -n "$rank" ] && [ "$rank" != 0 ] && [ "$(readlink "/proc/$pid/exe")" = "$(readlink -f "$COS2P_BINARY")" ] && echo "$pid"; done; }
 
-start() { bash "$LAUNCH" -n 4 -- train "${TINY[@]}" --rounds "$2" --output "$1" >"$1.txt" 2>&1 & launcher=$!; }
+start() { bash "$LAUNCH" -n 4 -- train "${TINY[@]}" --rounds "$2" --output "$1" "${@:3}" >"$1.txt" 2>&1 & launcher=$!; }
+closed() { tail -n 1 "$1/metrics.csv" | cut -d, -f1; }
 
 start one 400  # long enough that it still runs when the worker has been found
 wait_for 60 rounds one 3 || bad "the run did not start: $(tail -5 one.txt)"
@@ -31,4 +32,17 @@ wait_for 60 test -e job/latest || bad "the run did not start: $(tail -5 job.txt)
 pkill -9 -f "$COS2P_BINARY train .*--output job"
 wait $launcher
 expect 0 "checkpoint:" bash "$LAUNCH" -n 4 -- train --resume job --rounds "$(($("$COS2P_BINARY" inspect job --json >j.json; json j.json round) + 3))"
+
+# With an event log nothing is lost: the new job goes on from where the killed server last wrote to it.
+start logged 100000 --event-log --checkpoint-every 25
+wait_for 60 test -e logged/latest || bad "the run did not start: $(tail -5 logged.txt)"
+at=$(closed logged)
+wait_for 60 rounds logged $((at + 5)) || bad "the run did not go on: $(tail -5 logged.txt)"
+pkill -9 -f "$COS2P_BINARY train .*--output logged"
+wait $launcher
+killed_at=$(closed logged)
+expect 0 "resumed from the event log, in round" bash "$LAUNCH" -n 4 -- train --resume logged --rounds "$((killed_at + 3))"
+from=$(sed -n 's/.*resumed from the event log, in round \([0-9]*\).*/\1/p' out.txt)
+[ "$from" -ge "$killed_at" ] || bad "resumed from round $from, and round $killed_at had been closed"
+expect 0 "the same bits" "$COS2P_BINARY" replay logged
 finish

@@ -72,10 +72,11 @@ struct Recorded {
       core.tick(10.0 * r + 9);  // the deadline of what waits
       if (r % 4 == 0) core.fold_largest(10.0 * r + 9.5);
       core.handle(constant_update(table[table.embedding()], 1, -7, 0, 1), 10.0 * r + 9.6);  // dropped
-      core.snapshot(10.0 * r + 9.7);
+      checkpoints.push_back(core.snapshot(10.0 * r + 9.7));
     }
     core.set_events(nullptr);
   }
+  std::vector<Checkpoint> checkpoints;  ///< of each round
   std::string log_path() const { return event_part_path(directory.string(), 1, ".log"); }
   ReplayResult replay() const { return replay_part(directory.string(), 1); }
 };
@@ -129,6 +130,38 @@ BOOST_FIXTURE_TEST_CASE(a_log_at_its_limit_ends, Recorded) {
   run(20, 200000);
   BOOST_TEST(std::filesystem::file_size(log_path()) <= 200000U);
   BOOST_TEST(replay().difference == "");
+}
+
+BOOST_FIXTURE_TEST_CASE(a_resume_goes_on_from_the_end_of_the_log, Recorded) {
+  run(20);
+  for (const std::size_t at : {std::size_t{0}, std::size_t{7}, std::size_t{18}}) {
+    const std::optional<Checkpoint> state = state_after(checkpoints[at], directory.string());
+    BOOST_REQUIRE(state.has_value());
+    BOOST_TEST(state->state.round == core.round());
+    BOOST_TEST(state->state.time_s == 199.6);
+    BOOST_TEST(model_hash(*state) == model_hash(store));
+    BOOST_TEST(state->clients[0].rounds == 20);
+    BOOST_TEST(state->history.rounds.size() == core.history().rounds.size());
+  }
+  BOOST_TEST(!state_after(checkpoints.back(), directory.string()).has_value());  // the log goes no further
+}
+
+BOOST_FIXTURE_TEST_CASE(a_resume_does_without_a_log_that_does_not_fit, Recorded) {
+  run(20);
+  Checkpoint other = checkpoints[7];
+  other.values[0][0] += 1;
+  BOOST_TEST(!state_after(other, directory.string()).has_value());
+  // Cut off before the checkpoint, as by a disk that lost its cache.
+  std::filesystem::resize_file(log_path(), std::filesystem::file_size(log_path()) / 4);
+  BOOST_TEST(!state_after(checkpoints.back(), directory.string()).has_value());
+  BOOST_TEST(state_after(checkpoints[0], directory.string()).has_value());
+  const std::string start = event_part_path(directory.string(), 1, ".h5");
+  Checkpoint heavier = read_checkpoint(start);
+  heavier.clients[0].samples += 1;
+  write_checkpoint_file(start, heavier);
+  BOOST_TEST(!state_after(checkpoints[0], directory.string()).has_value());
+  std::filesystem::remove_all(directory / "events");
+  BOOST_TEST(!state_after(checkpoints[0], directory.string()).has_value());
 }
 
 BOOST_FIXTURE_TEST_CASE(what_is_no_log_is_refused, Recorded) {

@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -142,8 +143,11 @@ struct ReplayResult {
   struct Snapshot {
     std::int64_t round = 0;
     std::uint64_t model_hash = 0;
+    std::int64_t told = 0;  ///< as below, when it was made
   };
   std::int64_t messages = 0, merges = 0, rounds = 0;
+  std::int64_t told = 0;  ///< records of what the core was told
+  Snapshot start;         ///< what the part began with
   std::vector<Snapshot> snapshots;
   std::int64_t unread_bytes = 0;  ///< after the last whole record
   std::string difference;  ///< what came out otherwise than recorded, in words; empty where nothing did
@@ -152,5 +156,11 @@ struct ReplayResult {
 /// Tells a core that starts from the part's checkpoint what the recorded one was told, and compares what
 /// comes of it: every published segment, every round, every checkpoint.
 ReplayResult replay_part(const std::string& directory, int part);
+
+/// What the event log in `directory` leads to after `checkpoint`, the newest of that directory: the state
+/// when the server last wrote to the log. Evaluations and members are those of `checkpoint`, which alone
+/// records them. Empty where the log goes no further, is of another course of the run, or comes out otherwise
+/// than recorded (with a warning).
+std::optional<Checkpoint> state_after(const Checkpoint& checkpoint, const std::string& directory);
 
 }  // namespace cos2p
