@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "cos2p/support/machine.hpp"
 #include "cos2p/support/narrow.hpp"
 #include "tables.hpp"
 
@@ -232,6 +233,11 @@ void write_history(h5::Group root, const History& history) {
 }
 
 }  // namespace
+
+std::string program_in_words(const std::string& program_version) {
+  return fmt::format("cos2p {}, checkpoints of version {}, {} endian", program_version, kSchemaVersion,
+                     byte_order());
+}
 
 void write_file(const std::string& path, const Checkpoint& checkpoint) {
   const SegmentTable table(checkpoint.model);

@@ -65,7 +65,7 @@ std::unique_ptr<Prepared> prepare(const JoinWelcome& welcome, const CommandLine&
 /// Takes part until the run ends, or until the connection is lost (Error(no_workers)).
 WorkerEnd take_part(const JoinKey& key, const CommandLine& given, std::unique_ptr<Prepared>& prepared,
                     double& last_contact_s) {
-  JoinClient client(key, kVersion, {host_name(), given.options.seats});
+  JoinClient client(key, program_in_words(kVersion), {host_name(), given.options.seats});
   last_contact_s = monotonic_seconds();
   const JoinWelcome& welcome = client.welcome();
   say(fmt::format("cos2p {}: worker {} of the run at {} port {}", kVersion, welcome.worker, key.hosts.front(),

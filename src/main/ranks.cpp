@@ -93,8 +93,7 @@ std::optional<Vocabulary> shared_vocabulary(const RunOptions& options, const std
 void require_same_program(const MpiRuntime& mpi) {
   constexpr int kBytes = 128;
   char own[kBytes] = {};
-  std::snprintf(own, sizeof(own), "cos2p %s, checkpoints of version %d, %s endian", kVersion, kSchemaVersion,
-                byte_order());
+  std::snprintf(own, sizeof(own), "%s", program_in_words(kVersion).c_str());
   std::vector<char> all(kBytes * static_cast<std::size_t>(mpi.size()));
   MPI_Allgather(own, kBytes, MPI_CHAR, all.data(), kBytes, MPI_CHAR, MPI_COMM_WORLD);
   const std::vector<std::string> hosts = mpi.hosts();
@@ -152,7 +151,7 @@ std::unique_ptr<JoinServer> listen_for_newcomers(const Experiment& e, const Comm
   }
   if (options.join_port > 0) key.port = options.join_port;
   JoinServer::Options settings;
-  settings.program_version = kVersion;
+  settings.program = program_in_words(kVersion);
   settings.ring = options.ring;
   settings.max_tasks = e.clients;
   settings.first_worker = workers + 1;

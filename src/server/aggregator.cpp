@@ -212,14 +212,15 @@ UpdateVerdict Aggregator::check_age(const MessageHeader& header, std::string& re
     reason = fmt::format("{}: base version {} is newer than {}", segment.name, header.base_version, version);
     return UpdateVerdict::malformed;
   }
+  // First: whoever repeats itself is at fault, however old that has become by now.
+  if (header.client_round <= client.last_round[static_cast<std::size_t>(header.segment)]) {
+    reason = fmt::format("{}: local round {} came before", segment.name, header.client_round);
+    return UpdateVerdict::duplicate;
+  }
   if (version - header.base_version > static_cast<std::uint64_t>(rule_.staleness_bound)) {
     reason = fmt::format("{}: {} versions old (bound {})", segment.name, version - header.base_version,
                          rule_.staleness_bound);
     return UpdateVerdict::stale;
-  }
-  if (header.client_round <= client.last_round[static_cast<std::size_t>(header.segment)]) {
-    reason = fmt::format("{}: local round {} came before", segment.name, header.client_round);
-    return UpdateVerdict::duplicate;
   }
   return UpdateVerdict::accepted;
 }

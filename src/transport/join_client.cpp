@@ -68,25 +68,21 @@ struct JoinClient::State {
   std::size_t ring_bytes = 0, store_bytes = 0;
 };
 
-JoinClient::JoinClient(const JoinKey& key, const std::string& program_version, const JoinRequest& request) try
+JoinClient::JoinClient(const JoinKey& key, const std::string& program, const JoinRequest& request) try
     : state_(std::make_shared<State>()) {
   State& s = *state_;
   s.socket = std::make_shared<Socket>(reach(key));
   Socket& socket = *s.socket;
   socket.set_limit(join::kGreetingLimit_s);
   const json hello = join::parse(socket.read_text(join::kSmallText));
-  const auto differs = [](const char* what, const std::string& theirs, const std::string& ours) {
-    if (theirs != ours)
-      fail(ExitCode::environment, "the run's server has {} {} and this is {}, use the same program on both",
-           what, theirs, ours);
-  };
-  differs("byte order", hello.value("byte_order", std::string("an unknown one")), byte_order());
-  differs("version", hello.value("cos2p", std::string("an unknown one")), program_version);
-  differs("join protocol", std::to_string(hello.value("protocol", 0)), std::to_string(join::kProtocol));
+  const std::string theirs = hello.value("program", std::string("another program"));
+  if (const int protocol = hello.value("protocol", 0); theirs != program || protocol != join::kProtocol)
+    fail(ExitCode::environment,
+         "the run's server is {} with join protocol {} and this is {} with {}, use the same program on both",
+         theirs.substr(0, 100), protocol, program, join::kProtocol);
   const std::string server_nonce = hello.value("nonce", std::string()), nonce = join::random_hex(32);
-  socket.write_text(json{{"cos2p", program_version},
+  socket.write_text(json{{"program", program},
                          {"protocol", join::kProtocol},
-                         {"byte_order", byte_order()},
                          {"nonce", nonce},
                          {"host", request.host},
                          {"clients", request.clients},

@@ -10,13 +10,13 @@
 namespace cos2p::join {
 
 // The conversation of a newcomer (N) with the server (S); texts are JSON:
-//   S: hello    cos2p, protocol, schema, byte_order, nonce
-//   N: request  cos2p, protocol, byte_order, nonce, host, clients, proof = HMAC(secret, "newcomer" + both
-//   nonces) S: welcome  proof = HMAC(secret, "server" + both nonces), worker, ... or error, in words
+//   S: hello    program (its version, that of its checkpoints, its byte order), protocol, nonce
+//   N: request  program, protocol, nonce, host, clients, proof = HMAC(secret, "newcomer" + both nonces)
+//   S: welcome  proof = HMAC(secret, "server" + both nonces), worker, ... or error, in words
 // and then, from N, operations until one end closes: put and get on a memory (0 ring, 1 store), each answered
 // in order where an answer is due.
 
-inline constexpr int kProtocol = 2;
+inline constexpr int kProtocol = 3;
 inline constexpr std::size_t kSmallText = 64U << 10;  ///< before somebody has shown that it knows the secret
 inline constexpr std::size_t kLargeText = 64U << 20;  ///< a vocabulary
 inline constexpr double kGreetingLimit_s = 10;

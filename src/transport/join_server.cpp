@@ -115,25 +115,19 @@ void JoinServer::State::welcome(Connection& connection) {
   Socket& socket = connection.socket;
   socket.set_limit(join::kGreetingLimit_s);
   const std::string nonce = join::random_hex(32);
-  socket.write_text(json{
-      {"cos2p", options.program_version},
-      {"protocol", join::kProtocol},
-      {"byte_order", byte_order()},
-      {"nonce", nonce}}.dump());
+  socket.write_text(
+      json{{"program", options.program}, {"protocol", join::kProtocol}, {"nonce", nonce}}.dump());
   const json request = join::parse(socket.read_text(join::kSmallText));
   const auto text = [&request](const char* name) { return request.value(name, std::string()); };
   const auto refuse = [&socket](const std::string& reason) {
     socket.write_text(json{{"error", reason}}.dump());
     throw Error(ExitCode::environment, reason);
   };
-  // The newcomer has compared versions itself; whoever did not is no newcomer of this program.
-  if (text("cos2p") != options.program_version || request.value("protocol", 0) != join::kProtocol ||
-      text("byte_order") != byte_order()) {
-    refuse(
-        fmt::format("it is cos2p {} with protocol {}, {} endian; this run's server is {} with {}, {} endian",
-                    text("cos2p"), request.value("protocol", 0), text("byte_order"), options.program_version,
-                    join::kProtocol, byte_order()));
-  }
+  // The newcomer has compared these itself; whoever did not is no newcomer of this program.
+  if (text("program") != options.program || request.value("protocol", 0) != join::kProtocol)
+    refuse(fmt::format("it is {} with join protocol {}; this run's server is {} with {}",
+                       text("program").substr(0, 100), request.value("protocol", 0), options.program,
+                       join::kProtocol));
   if (!join::same_proof(text("proof"), join::proof(key.secret, "newcomer", nonce, text("nonce"))))
     refuse(fmt::format("its secret is not this run's; copy {} anew from the output directory", kJoinKeyName));
   connection.request.host = text("host").substr(0, 255);

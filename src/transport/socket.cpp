@@ -1,5 +1,6 @@
 #include "socket.hpp"
 
+#include <endian.h>
 #include <fcntl.h>
 #include <netdb.h>
 #include <netinet/in.h>
@@ -184,13 +185,15 @@ void Socket::read(void* data, std::size_t bytes) {
 }
 
 void Socket::write_text(const std::string& text) {
-  const auto size = static_cast<std::uint32_t>(text.size());
+  // In an order of its own, so that peers of another byte order understand what they are told.
+  const std::uint32_t size = htole32(static_cast<std::uint32_t>(text.size()));
   write(&size, sizeof size, text.data(), text.size());
 }
 
 std::string Socket::read_text(std::size_t limit) {
   std::uint32_t size = 0;
   read(&size, sizeof size);
+  size = le32toh(size);
   if (size > limit) fail_lost("what came is no message of cos2p");
   std::string text(size, '\0');
   read(text.data(), size);

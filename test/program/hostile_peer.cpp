@@ -24,7 +24,7 @@ struct Peer {
   std::vector<ClientTask> tasks;
 
   explicit Peer(const std::string& directory)
-      : connection(read_join_key(directory), COS2P_VERSION, {"hostile", 1}),
+      : connection(read_join_key(directory), program_in_words(COS2P_VERSION), {"hostile", 1}),
         table(read_checkpoint(directory).model),
         channel(connection.make_channel(
             table, parse_options(Subcommand::train, connection.welcome().options).options.ring)) {

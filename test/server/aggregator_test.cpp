@@ -145,6 +145,8 @@ BOOST_AUTO_TEST_CASE(a_stale_update_moves_the_value_less_and_past_the_bound_not_
   BOOST_TEST(value() == 0.5F);
   BOOST_TEST((a.add(constant_update(attention(), 0, 1, 0, 1), 0, reason) == UpdateVerdict::stale));
   BOOST_TEST(reason.find("2 versions old (bound 1)") != std::string::npos);
+  // To be slow is no fault, to repeat oneself is: also where the repeat has become too old.
+  BOOST_TEST((a.add(constant_update(attention(), 0, 0, 0, 1), 0, reason) == UpdateVerdict::duplicate));
 }
 
 BOOST_AUTO_TEST_CASE(a_fast_client_counts_less_each_time) {

@@ -18,6 +18,10 @@ namespace cos2p {
 inline constexpr int kSchemaVersion = 5;
 inline constexpr int kOldestSchemaVersion = 2;
 
+/// What all processes of a run must have in common, in words: "cos2p 0.1.0, checkpoints of version 5, little
+/// endian".
+std::string program_in_words(const std::string& program_version);
+
 /// /meta
 struct RunIdentity {
   std::string run_id;  ///< 16 hex digits, drawn once per run, kept by a resume

@@ -52,7 +52,7 @@ struct JoinWelcome {
 class JoinServer {
  public:
   struct Options {
-    std::string program_version;
+    std::string program;  ///< program_in_words(), which newcomers must have too
     RingOptions ring;
     int max_tasks = 1;     ///< clients that one newcomer may be given
     int first_worker = 1;  ///< numbers count up from here, and are never used twice
@@ -86,9 +86,10 @@ class JoinServer {
 /// A newcomer's connection.
 class JoinClient {
  public:
-  /// Connects and shows its knowledge. Throws Error(no_workers) where nobody answers (try again later), and
-  /// Error(environment) where the server refuses: another version, byte order or secret.
-  JoinClient(const JoinKey& key, const std::string& program_version, const JoinRequest& request);
+  /// Connects and shows its knowledge; `program`: program_in_words(). Throws Error(no_workers) where nobody
+  /// answers (try again later), and Error(environment) where the server refuses: another program, byte order
+  /// or secret.
+  JoinClient(const JoinKey& key, const std::string& program, const JoinRequest& request);
   ~JoinClient();
   JoinClient(const JoinClient&) = delete;
   JoinClient& operator=(const JoinClient&) = delete;
