@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Random faults over a real run, from a seed: workers are killed, stopped, asked to leave and joined by peers that send
 what no honest one would; the server is killed and resumed. After every step each segment that was merged is computed
-again from the server's own event log (cos2p replay), and compared to the bit; so is the model, in the end.
+again from the server's own event log (cos2p replay), and compared to the bit; so is the model, in the end. No client may
+have two workers, and a server that was killed goes on from the last word of its log.
 
   chaos.py --program build/release/src/main/cos2p --steps 20
   ../harness/netns_hosts.sh --hosts 4 -- chaos.py ...    # the server and the workers on hosts of their own, whose cables are pulled and worse
@@ -13,6 +14,7 @@ import json
 import os
 import pathlib
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -41,8 +43,10 @@ class Run:
         self.workers = []
         # The server's host, then the workers'; empty where all are on this one (netns_hosts.sh).
         self.hosts = os.environ["COS2P_HOSTS"].split(",") if "COS2P_HOSTS" in os.environ else []
-        self.counts = dict.fromkeys(["worker_kills", "stops", "leaves", "hostile", "cables", "server_kills", "merges_checked", "joins"], 0)
+        self.counts = dict.fromkeys(["worker_kills", "stops", "leaves", "hostile", "cables", "server_kills", "merges_checked", "seats_checked", "joins"], 0)
         self.log = open(self.directory / "log.txt", "a")
+        self.told = open(self.directory / "log.txt")
+        self.here, self.seats = set(), {}  # workers that the server has not lost, and who executes which client
         self.started = 0
 
     def environment(self):
@@ -54,6 +58,27 @@ class Run:
 
     def on_workers_host(self, command):
         return self.on(self.random.randint(1, len(self.hosts) - 1) if self.hosts else 0, command)
+
+    def check_seats(self):
+        """By the server's own words: no client is given to somebody while another who executes it is here."""
+        while True:
+            at = self.told.tell()
+            line = self.told.readline()
+            if not line.endswith("\n"):  # the end, perhaps in the middle of a line
+                self.told.seek(at)
+                break
+            if match := re.search(r"\[server\] worker (\d+) (.*)", line):
+                worker, what = match.groups()
+                if "has joined" in what:
+                    self.here.add(worker)
+                elif what.startswith(("is gone", "left")):
+                    self.here.discard(worker)
+                elif client := re.match(r"executes client (\d+)", what):
+                    before = self.seats.get(client[1])
+                    if before in self.here and before != worker:
+                        raise Failed(f"client {client[1]} was given to worker {worker} while worker {before} executes it")
+                    self.seats[client[1]] = worker
+                    self.counts["seats_checked"] += 1
 
     def start_server(self, resume=False):
         parts = self.part() if resume else 0
@@ -212,6 +237,8 @@ class Run:
         self.counts["server_kills"] += 1
         before = self.replay(self.part())[0]
         self.counts["merges_checked"] += before["merges"]
+        self.check_seats()
+        self.here, self.seats = set(), {}
         self.start_server(resume=True)
         start = json.loads(subprocess.run([self.options.program, "inspect", "--json", str(self.output / "events" /
                                           f"part-{self.part():04d}.h5")], capture_output=True, text=True).stdout)
@@ -229,6 +256,7 @@ class Run:
         what()
         self.goes_on()
         self.replay(self.part())
+        self.check_seats()
         return what.__name__
 
     def memory(self):

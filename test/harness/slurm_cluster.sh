@@ -42,8 +42,8 @@ InactiveLimit=0
 MpiDefault=none
 # More processors than there are: tasks share cores here. The node with GPUs is taken last, as where GPUs are few.
 GresTypes=gpu
-NodeName=one NodeHostname=$(hostname -s) NodeAddr=127.0.0.1 Port=$((port + 1)) CPUs=8 RealMemory=$memory State=UNKNOWN
-NodeName=two NodeHostname=$(hostname -s) NodeAddr=127.0.0.1 Port=$((port + 2)) CPUs=8 Gres=gpu:4 Weight=9 RealMemory=$memory State=UNKNOWN
+NodeName=one NodeHostname=$(hostname -s) NodeAddr=127.0.0.1 Port=$((port + 1)) CPUs=16 RealMemory=$memory State=UNKNOWN
+NodeName=two NodeHostname=$(hostname -s) NodeAddr=127.0.0.1 Port=$((port + 2)) CPUs=16 Gres=gpu:4 Weight=9 RealMemory=$memory State=UNKNOWN
 PartitionName=all Nodes=one,two Default=YES MaxTime=INFINITE State=UP OverSubscribe=YES
 CONF
 # Slurm wants a file for each GPU that it counts, and looks no further.

@@ -16,9 +16,19 @@ mixed=$(submit --ntasks=1 --output=mixed.txt : --ntasks=3 "$SOURCE/slurm/train_h
 wait_for 60 is_in "$mixed" "$ended" || bad "the heterogeneous job is $(state_of "$mixed"): $(tail -5 mixed.txt)"
 says mixed.txt "mixed is finished (round 5 of 5)" || bad "the heterogeneous job said: $(tail -8 mixed.txt)"
 
+# Ranks on both nodes: mpirun asks Slurm where. (The nodes are one machine, whose shared memory their ranks would fight for.)
+both=$(OMPI_MCA_btl=self,tcp submit --nodes=2 --ntasks-per-node=2 --output=both.txt "$SOURCE/slurm/train.sbatch" "${TINY[@]}" --rounds 5 --output both)
+wait_for 60 is_in "$both" "$ended" || bad "the job on two nodes is $(state_of "$both"): $(tail -5 both.txt)"
+says both.txt "both is finished (round 5 of 5)" || bad "the job on two nodes said: $(tail -8 both.txt)"
+scontrol show job "$both" | grep -q "NodeList=one,two" || bad "the job was not on both nodes: $(scontrol show job "$both" | grep NodeList)"
+
 # More rounds than one time limit holds (20 to 80 s until the signal, as Slurm sees fit; 0.4 s each): the job ends with a checkpoint and
 # queues itself again.
 limited=$(submit --time=2 --signal=B:USR1@40 --output=limited.txt "$SOURCE/slurm/train.sbatch" "${slow[@]}" --rounds 250 --output limited)
+limited_mixed=$(submit --time=2 --signal=B:USR1@40 --ntasks=1 --output=limited_mixed.txt : --time=2 --ntasks=2 "$SOURCE/slurm/train_het.sbatch" "${slow[@]}" --rounds 100000 \
+  --output limited_mixed)
+limited_array=$(submit --time=2 --signal=B:USR1@40 --array=0-1 --cpus-per-task=1 --output=limited_array-%a.txt "$SOURCE/slurm/compare.sbatch" "${TINY[@]}" --clients 3 \
+  --rounds 100000 --methods co-s2p --seeds 4,7 --output limited_array)
 sleep 4
 # Meanwhile: asked to end, a job ends with a checkpoint and is not queued again.
 asked=$(submit --output=asked.txt "$SOURCE/slurm/train.sbatch" "${slow[@]}" --rounds 100000 --output asked)
@@ -47,6 +57,15 @@ says again.txt "nothing to do" && is_in "$again" COMPLETED || bad "finished work
 
 # Drained nodes take nothing new: the job waits, and goes on when they are back.
 wait_for 90 says limited.txt "queued again" || bad "the time limit was not noticed: $(tail -5 limited.txt)"
+for job in limited_mixed limited_array-0 limited_array-1; do
+  wait_for 30 says $job.txt "queued again" || bad "$job did not notice its time limit: $(tail -5 $job.txt)"
+done
+# A requeued heterogeneous job goes on where it was, an array's task too; then they have shown it.
+scontrol update JobId="$limited_mixed" StartTime=now
+for task in 0 1; do scontrol update JobId="${limited_array}_$task" StartTime=now; done
+wait_for 60 says limited_mixed.txt "limited_mixed goes on after round" || bad "the heterogeneous job did not start again ($(state_of "$limited_mixed")): $(tail -5 limited_mixed.txt)"
+wait_for 30 says limited_mixed.txt "start 2 of this job" || bad "the heterogeneous job's second start said: $(tail -5 limited_mixed.txt)"
+scancel "$limited_mixed" "$limited_array"
 scontrol update NodeName=one,two State=drain Reason="tried by a test"
 scontrol update JobId="$limited" StartTime=now TimeLimit=10
 sleep 4
