@@ -1,5 +1,13 @@
 # One line registers a test and sets everything: working directory, timeout, processors, labels.
 find_package(Boost QUIET COMPONENTS unit_test_framework)
+if(COS2P_TESTS STREQUAL "AUTO")
+  if(Boost_FOUND)
+    set(COS2P_TESTS ON)
+  else()
+    set(COS2P_TESTS OFF)
+    message(STATUS "The tests are left out (Boost.Test was not found): mpi_launch/install_packages.sh --tests brings what they need")
+  endif()
+endif()
 if(COS2P_TESTS)
   cos2p_require(Boost_FOUND "Boost.Test" "libboost-test-dev")
 endif()

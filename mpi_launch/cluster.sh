@@ -112,10 +112,10 @@ for n in "${slots[@]}"; do ranks=$((ranks + n)); done
 on_host() {  # HOST TEXT: a shell command there; on this machine without ssh, as mpirun does
   if ! $own_agent && [[ " localhost 127.0.0.1 $(hostname) $(hostname -f 2>/dev/null) $(hostname -I 2>/dev/null) " == *" $1 "* ]]; then
     bash -c "$2" </dev/null
-    return
+  else  # no `return` above: called by a trap, it would return the status from before the signal
+    # shellcheck disable=SC2086  # the agent is a command with its options
+    $agent "$1" "$2" </dev/null
   fi
-  # shellcheck disable=SC2086  # the agent is a command with its options
-  $agent "$1" "$2" </dev/null
 }
 
 # What every host says about itself, side by side: the doctor's JSON, or what went wrong.

@@ -14,7 +14,7 @@ job_on_signal() {
     if [[ $job_signals -eq 1 ]]; then
       job_signals=0
       echo "$job_name: the server's host cannot be reached now, nothing was done; try again" >&2
-      return
+      return 0  # without a number: the status from before the signal, with which this script would end
     fi
     server=""
   fi

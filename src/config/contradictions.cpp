@@ -72,13 +72,17 @@ void apply_settings(WrittenOptions& written) {
   const Method& method = find_method(chosen);
   const std::string of_method = "--method " + method.name;
   for (const Method::Setting& setting : method.fixed) fix(written, setting, of_method);
-  const std::string name = last("policy", "");
+  const std::string name = last("policy", to_string(PolicyOptions{}.kind));
   const PolicySettings policy = policy_settings(name);
   const std::string of_policy = "--policy " + name;
   for (const Method::Setting& setting : policy.fixed) {
     const bool taken = std::any_of(method.fixed.begin(), method.fixed.end(),
                                    [&](const Method::Setting& own) { return own.option == setting.option; });
     if (!taken) fix(written, setting, of_policy);
+  }
+  if (name == to_string(PolicyKind::semi_async) || name == to_string(PolicyKind::fedbuff)) {
+    for (const Method::Setting& setting : method.buffered_defaults)
+      written.insert({setting.option, {{setting.value}, Source::standard, of_method + " " + of_policy}});
   }
   for (const Method::Setting& setting : method.defaults)
     written.insert({setting.option, {{setting.value}, Source::standard, of_method}});
@@ -106,10 +110,10 @@ RunOptions read_all(Subcommand subcommand, const WrittenOptions& written) {
 }
 
 /// What was not written beside --resume, and the data of an evaluation without --dataset, stand in the
-/// checkpoint and are not known here.
+/// checkpoint, and the data of a run that is joined are told by its server: they are not known here.
 bool cause_unknown(Subcommand subcommand, const WrittenOptions& written, const std::string& cause) {
-  const bool open = subcommand == Subcommand::evaluate ? cause == "dataset"
-                                                       : source_of(written, "resume") != Source::standard;
+  const bool data_elsewhere = subcommand == Subcommand::evaluate || subcommand == Subcommand::join;
+  const bool open = data_elsewhere ? cause == "dataset" : source_of(written, "resume") != Source::standard;
   return open && source_of(written, cause) == Source::standard;
 }
 

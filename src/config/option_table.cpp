@@ -27,9 +27,12 @@ std::vector<OptionSpec> make_table() {
   object_beside_linear(table);
   // Help shows what holds where nothing is given: the values of the default method.
   RunOptions defaults;
-  for (OptionSpec& spec : table.specs) {
-    for (const Method::Setting& setting : methods().front().defaults)
-      if (setting.option == spec.name) spec.set(defaults, {setting.value});
+  const Method& method = methods().front();
+  for (const std::vector<Method::Setting>& settings : {method.defaults, method.buffered_defaults}) {
+    for (const Method::Setting& setting : settings) {
+      for (OptionSpec& spec : table.specs)
+        if (setting.option == spec.name) spec.set(defaults, {setting.value});
+    }
   }
   for (OptionSpec& spec : table.specs) {
     if (!spec.default_text.empty() || spec.positional) continue;

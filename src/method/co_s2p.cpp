@@ -23,7 +23,8 @@ Method co_s2p() {
            {"weighting", "uniform"},
            {"normalize", "updates"},
            {"pace-correction", "false"},
-           {"server-momentum", "0.5"}}};
+           {"server-momentum", "0.5"}},
+          {{"merge", "deltas"}, {"server-momentum", "0"}}};
 }
 
 }  // namespace cos2p::method

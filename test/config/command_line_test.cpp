@@ -257,6 +257,8 @@ BOOST_AUTO_TEST_CASE(plan_inspect_and_evaluate) {
   BOOST_TEST(inspect.options.json);
   // Without --dataset the checkpoint's is meant, whatever it needs.
   BOOST_TEST(parse({"evaluate", "x.h5", "--data-dir", "d"}).options.dataset.data_dir == "d");
+  // A run that is joined says which data set it trains on.
+  BOOST_TEST(parse({"join", "join.json", "--data-dir", "d"}).options.dataset.data_dir == "d");
 }
 
 BOOST_AUTO_TEST_CASE(command_line_wins_over_file_and_file_over_environment) {

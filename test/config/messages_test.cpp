@@ -71,11 +71,11 @@ BOOST_AUTO_TEST_CASE(values_out_of_range) {
           {"--rolling-windows has no meaning beside --balance", "trains all of its blocks"}},
          {{"plan", "--rolling-windows", "--balance", "wide", "--frozen-blocks", "1"},
           {"--frozen-blocks has no meaning beside --rolling-windows", "freezes blocks in turn"}},
-         {{"train", "--normalize", "changed"},
+         {{"train", "--policy", "sync", "--normalize", "changed"},
           {"--normalize has no meaning beside --merge \"values\"", "whether a client changed a value"}},
          {{"train", "--depth-momentum", "0.2"},
           {"--depth-momentum has no meaning beside --balance \"shallow\"", "clients of unlike width"}},
-         {{"train", "--depth-momentum", "0.2", "--balance", "wide"},
+         {{"train", "--policy", "sync", "--depth-momentum", "0.2", "--balance", "wide"},
           {"--depth-momentum cannot be 0.2 beside --merge values", "give --merge deltas"}},
          {{"train", "--overlap", "--policy", "sync"},
           {"--overlap cannot hide transfers beside --policy sync", "semi-async"}},
@@ -269,15 +269,26 @@ BOOST_AUTO_TEST_CASE(each_fixed_option_of_each_method_is_refused_with_another_va
 }
 
 BOOST_AUTO_TEST_CASE(usual_values_of_a_method_can_be_changed) {
-  for (const Method& method : methods()) {
-    const RunOptions options = parse({"train", "--method", method.name}).options;
-    for (const Method::Setting& setting : method.defaults) {
+  const auto expect = [](const Method& method, const std::string& policy,
+                         const std::vector<Method::Setting>& settings) {
+    const RunOptions options = parse({"train", "--method", method.name, "--policy", policy}).options;
+    for (const Method::Setting& setting : settings) {
       const config::OptionSpec& spec = *config::find_option(setting.option);
       const std::string value = spec.get(options);
       BOOST_TEST((value == setting.value || value == '"' + setting.value + '"'),
-                 method.name << ": " << setting.option << " is " << value);
+                 method.name << " with " << policy << ": " << setting.option << " is " << value);
     }
+  };
+  for (const Method& method : methods()) {
+    expect(method, "sync", method.defaults);
+    expect(method, "semi-async", method.buffered_defaults);
+    expect(method, "fedbuff", method.buffered_defaults);
   }
+  // What a policy brings without its name is the default policy's.
+  BOOST_TEST((parse({"train"}).options.policy.merge == MergeKind::deltas));
+  BOOST_TEST((parse({"train", "--policy", "sync"}).options.policy.merge == MergeKind::values));
+  BOOST_TEST((parse({"train", "--policy", "async"}).options.policy.merge == MergeKind::values));
+  BOOST_TEST((parse({"train", "--merge", "values"}).options.policy.merge == MergeKind::values));
   BOOST_TEST(
       !parse({"train", "--method", "heterofl", "--no-masked-logits"}).options.local.objective.masked_logits);
   BOOST_TEST(parse({"train", "--method", "fedrolex", "--reselect-every", "3"}).options.width.reselect_every ==

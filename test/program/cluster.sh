@@ -86,18 +86,35 @@ expect 0 "checkpoint:" "${cluster[@]}" --hostfile profiled -- train "${options[@
 grep -qE '^0 +board ' out.txt || bad "client 0 has not the measured profile: $(cat out.txt)"
 expect 0 "checkpoint:" "${cluster[@]}" --hostfile hosts -- train --resume profiled-run --rounds 3 --quiet
 
-# SIGTERM to the script ends the server on its host in order; a killed worker does not end the job.
-"${cluster[@]}" --hostfile hosts -- train "${options[@]}" --rounds 100000 --output long >long.txt 2>&1 &
-job=$!
-wait_for 60 test -e long/latest || bad "the long run has no checkpoint after 60 s: $(tail -5 long.txt)"
-script=$(pgrep -f "mpi_launch/cluster.sh --agent.*--output long" | head -1)
-worker=$(ip netns pids "${host[2]}" | while read -r pid; do grep -qsz -- "$(basename "$COS2P_BINARY")" "/proc/$pid/cmdline" && echo "$pid"; done | tail -1)
-kill -KILL "$worker"
-before=$(readlink long/latest)
-wait_for 60 bash -c "[ \"\$(readlink long/latest)\" != '$before' ]" || bad "the run stands still after a worker was killed: $(tail -5 long.txt)"
-kill -TERM "$script"
-wait $job
-code=$?
-[ $code -eq 0 ] || bad "SIGTERM: the script ended with $code: $(tail -5 long.txt)"
-grep -q "stopped on request" long.txt || bad "SIGTERM: the server did not end in order: $(tail -5 long.txt)"
+# SIGTERM to the script ends the server on its host in order; a killed worker does not end the job. Through an agent, and through ssh,
+# with which this host is not asked (here a script that takes its options and uses the agent).
+mkdir ssh
+cat >ssh/ssh <<TEXT
+#!/usr/bin/env bash
+while [[ \$1 == -* ]]; do
+  if [[ \$1 == -o ]]; then shift; fi
+  shift
+done
+exec "$COS2P_AGENT" "\$@"
+TEXT
+chmod +x ssh/ssh
+through_ssh=("$COS2P_ON_HOST" "${host[0]}" env PATH="$PWD/ssh:$PATH" bash "$SOURCE/mpi_launch/cluster.sh")
+expect 0 "^  host " "${through_ssh[@]}" --hostfile hosts --check
+for way in agent ssh; do
+  long=long-$way
+  if [ $way = ssh ]; then cluster=("${through_ssh[@]}"); fi
+  "${cluster[@]}" --hostfile hosts -- train "${options[@]}" --rounds 100000 --output $long >$long.txt 2>&1 &
+  job=$!
+  wait_for 60 test -e $long/latest || bad "$way: the long run has no checkpoint after 60 s: $(tail -5 $long.txt)"
+  script=$(pgrep -f "mpi_launch/cluster.sh .*--output $long" | head -1)
+  worker=$(ip netns pids "${host[2]}" | while read -r pid; do grep -qsz -- "$(basename "$COS2P_BINARY")" "/proc/$pid/cmdline" && echo "$pid"; done | tail -1)
+  kill -KILL "$worker"
+  before=$(readlink $long/latest)
+  wait_for 60 bash -c "[ \"\$(readlink $long/latest)\" != '$before' ]" || bad "$way: the run stands still after a worker was killed: $(tail -5 $long.txt)"
+  kill -TERM "$script"
+  wait $job
+  code=$?
+  [ $code -eq 0 ] || bad "$way: SIGTERM: the script ended with $code: $(tail -5 $long.txt)"
+  grep -q "stopped on request" $long.txt || bad "$way: SIGTERM: the server did not end in order: $(tail -5 $long.txt)"
+done
 finish

@@ -18,6 +18,8 @@ struct Method {
   std::string source;             ///< where the rule is published
   std::vector<Setting> fixed;     ///< what makes it this method: another value beside it is refused
   std::vector<Setting> defaults;  ///< its usual values of options that may be changed
+  /// Of these, others where some updates are merged without waiting for all (--policy semi-async, fedbuff).
+  std::vector<Setting> buffered_defaults = {};
 };
 
 /// All methods, the default one (co-s2p) first. One file each in src/method.
