@@ -37,16 +37,17 @@ done
 
 # co-s2p without each of its parts, or with the alternative to it: without micro-batches, so that the smallest clients are narrowed and
 # masks matter; the rival with the two parts that belong to no submodel.
-ablation=co-s2p,co-s2p:distillation=none,co-s2p:rolling-windows=true,co-s2p:policy=semi-async:min-updates=4:rounds=120
+semi_async=co-s2p:policy=semi-async:min-updates=4
+ablation=co-s2p,co-s2p:distillation=none,co-s2p:rolling-windows=true,$semi_async:rounds=120,$semi_async:rounds=120:merge=values:server-momentum=0.5
 for rule in straight-through hard-concrete taylor magnitude random; do ablation+=,co-s2p:micro-batch=0:width-rule=$rule; done
 ablation+=,co-s2p:logit-adjustment=0,co-s2p:server-momentum=0,depthfl:logit-adjustment=0.5:server-momentum=0.5
 ablation+=,co-s2p:balance=balanced,co-s2p:feature-hint=0.3
 # As many client rounds as in a synchronous run, and more of them; then the same where a step may take no longer on a slow client than one
 # of the full model on the fastest.
 time=depthfl,co-s2p
-for rounds in 120 160 240; do time+=,co-s2p:policy=semi-async:min-updates=4:rounds=$rounds; done
+for rounds in 120 160; do time+=,$semi_async:rounds=$rounds; done
 # shellcheck disable=SC2034  # by its name: ${!table}
-paced=depthfl,co-s2p,co-s2p:policy=semi-async:min-updates=4:rounds=120
+paced=$time
 
 # Every method gets four trials, on a seed that no table has: rivals four rates; co-s2p three, and the best of them without logit
 # adjustment. Half of the rounds tell rates apart on pictures; on texts the models have then just begun to learn.

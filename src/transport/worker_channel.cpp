@@ -1,9 +1,12 @@
+#include <spdlog/spdlog.h>
+
 #include <algorithm>
 #include <atomic>
 #include <cstring>
 #include <utility>
 
 #include "body_reader.hpp"
+#include "cos2p/support/bytes.hpp"
 #include "cos2p/support/clock.hpp"
 #include "cos2p/support/error.hpp"
 #include "cos2p/support/hash.hpp"
@@ -18,6 +21,8 @@ namespace {
 // What a pull asks for at once. On a slow link each piece must come within the limit for a silent server, and
 // the worker must show between them that it lives; on a fast one a flush for each costs next to nothing.
 constexpr std::size_t kPulledPiece = 4 << 20;
+// In one read of a segment: fewer happen by chance.
+constexpr int kTornReadsToTell = 20;
 
 }  // namespace
 
@@ -253,6 +258,7 @@ std::uint64_t WorkerChannel::read_segment(SegmentId id, Span<float> values) {
          at.values_bytes, values.size_bytes());
   }
   StoreEntry before, after;
+  int torn = 0;
   for (s.backoff.reset();;) {
     // The entry is known before the values are asked for, and asked for again when all of them are here.
     s.store->get(&before, sizeof(before), at.entry_offset);
@@ -273,6 +279,12 @@ std::uint64_t WorkerChannel::read_segment(SegmentId id, Span<float> values) {
       }
     }
     ++s.stats.torn_reads;
+    if (before.lock % 2 == 0 && ++torn == kTornReadsToTell) {
+      spdlog::warn(
+          "segment '{}' was merged {} times while it was read ({} over this link take longer than the time "
+          "between two merges), give a larger --min-updates or a faster link; it is tried again",
+          s.table[id].name, torn, format_bytes(static_cast<double>(at.values_bytes)));
+    }
     s.wait_or_give_up("segment '" + s.table[id].name + "'");
   }
 }

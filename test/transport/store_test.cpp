@@ -1,10 +1,13 @@
 // The published model, and arithmetic beyond 2 GiB (the sizes are large, the memory is not).
+#include <spdlog/sinks/ostream_sink.h>
+#include <spdlog/spdlog.h>
 #include <sys/mman.h>
 
 #include <atomic>
 #include <boost/test/unit_test.hpp>
 #include <cstring>
 #include <map>
+#include <sstream>
 #include <stdexcept>
 
 #include "contract.hpp"
@@ -108,6 +111,51 @@ BOOST_AUTO_TEST_CASE(publish_counts_versions_and_restore_sets_them) {
   BOOST_TEST(store.values(id)[7] == 0.25F);
   values.pop_back();
   BOOST_CHECK_THROW(store.restore(id, values, 42), Error);
+}
+
+/// The memory of a model one of whose segments is merged again while it is read, so many times.
+class MergedMeanwhile final : public RemoteMemory {
+ public:
+  MergedMeanwhile(ModelStore& store, SegmentId id, int times)
+      : plain_(store.memory()), store_(store), id_(id), times_(times) {}
+  void put(const void* source, std::size_t bytes, std::size_t offset) override {
+    plain_.put(source, bytes, offset);
+  }
+  void get(void* target, std::size_t bytes, std::size_t offset) override {
+    plain_.get(target, bytes, offset);
+    if (bytes != store_.values(id_).size_bytes() || times_-- <= 0) return;
+    store_.publish(id_, 1, [](std::int64_t, Span<float> part) { part[0] += 1; });
+  }
+  void flush() override {}
+
+ private:
+  PlainMemory plain_;
+  ModelStore& store_;
+  SegmentId id_;
+  int times_;
+};
+
+BOOST_AUTO_TEST_CASE(a_segment_that_is_merged_all_the_time_is_read_in_the_end_and_told_of) {
+  const SegmentTable table(small_model());
+  std::ostringstream told;
+  const auto before = spdlog::default_logger();
+  spdlog::set_default_logger(
+      std::make_shared<spdlog::logger>("told", std::make_shared<spdlog::sinks::ostream_sink_mt>(told)));
+  for (const int merges : {0, 3, 25}) {
+    ModelStore store(table);
+    std::vector<std::byte> ring(ServerChannel::memory_bytes({}, 0));
+    const SegmentId id = table.attention(1);
+    WorkerChannel worker(table, {}, std::make_unique<PlainMemory>(Span<std::byte>(ring)),
+                         std::make_unique<MergedMeanwhile>(store, id, merges), {});
+    std::vector<float> values(store.values(id).size());
+    BOOST_TEST(worker.read_segment(id, values) == static_cast<std::uint64_t>(merges));
+    BOOST_TEST(values[0] == static_cast<float>(merges));
+    BOOST_TEST(worker.stats().torn_reads == merges);
+    BOOST_TEST(told.str().empty() == (merges < 20));
+  }
+  spdlog::set_default_logger(before);
+  BOOST_TEST(told.str().find("was merged 20 times while it was read") != std::string::npos);
+  BOOST_TEST(told.str().find("--min-updates") != std::string::npos);
 }
 
 BOOST_AUTO_TEST_CASE(parts_cover_a_segment_once_and_its_checksum_is_that_of_the_whole) {
