@@ -152,12 +152,16 @@ wait
 
 # One table: a row a host, then what is wrong and what helps. Ends with 6 where a host is not ready.
 python3 - "$found" "$program" "$agent" "$clock_limit" "${#hosts[@]}" "${hosts[@]}" "${slots[@]}" "${devices[@]/#/=}" "${data[@]/#/=}" <<'PYTHON' || exit 6
-import ipaddress, json, pathlib, sys
+import ipaddress, json, pathlib, re, sys
 found, program, agent, limit, count = pathlib.Path(sys.argv[1]), *sys.argv[2:4], float(sys.argv[4]), int(sys.argv[5])
 rest = sys.argv[6:]
 hosts, slots, devices, data = (rest[i * count:(i + 1) * count] for i in range(4))
 rows, wrong, first, bad = [], [], None, False
-columns = ["host", "ranks", "device", "version", "architecture", "CPU", "BLAS", "GPU", "memory", "data", ""]
+columns = ["host", "ranks", "device", "version", "architecture", "MPI", "Torch", "HDF5", "CPU", "BLAS", "GPU", "memory", "clock", "data", ""]
+def size(text):  # "2GiB", "22.1 GiB available of ..."; None where it is no size
+    match = re.match(r"([0-9.]+) ?([KMGT]i?)?B\b", text)
+    units = {"": 1, "K": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
+    return float(match[1]) * units[match[2] or ""] if match else None
 for i, host in enumerate(hosts):
     out = (found / f"{i}.out").read_text(errors="replace")
     err = (found / f"{i}.err").read_text(errors="replace").strip()
@@ -183,6 +187,13 @@ for i, host in enumerate(hosts):
               f"try by hand: {agent} {host} '{program} doctor'; mpi_launch/README.md says how to set up ssh without passwords")
         continue
     row["version"], row["architecture"] = report["version"], rank["architecture"].split(",")[0]
+    row["MPI"], row["Torch"], row["HDF5"] = (text.split()[-1] for text in rank["libraries"].split(", "))
+    # What clients there may use must be there; shares of the full model are known to the program alone.
+    budget, workers = size(row["device"]), int(slots[i]) - (i == 0)
+    free = next((size(finding["value"]) for finding in rank["findings"] if finding["check"] == "memory"), None)
+    if budget and free and budget * workers > free:
+        fails(f"{free / 2**30:.1f} GiB of memory are free, and its {workers} clients may use {budget * workers / 2**30:.1f} GiB (device={row['device']})",
+              "end other programs there, add swap, or give the host a smaller device= or fewer slots=")
     for finding in rank["findings"]:
         name = finding["check"]
         if name in ("CPU", "BLAS", "GPU", "memory"):
@@ -198,14 +209,16 @@ for i, host in enumerate(hosts):
     now = [line for line in out.split("\n") if line.startswith("NOW=")]
     begin, end = (float((found / f"{i}.{name}").read_text()) for name in ("begin", "end"))
     off = max(float(now[0][4:]) - end, 0) + min(float(now[0][4:]) - begin, 0) if now else 0
+    row["clock"] = f"{off:+.0f} s" if now else "?"
     if abs(off) > limit:
         fails(f"its clock is {abs(off):.0f} s {'ahead of' if off > 0 else 'behind'} this host's", "set it (timedatectl set-ntp true): logs cannot be compared", "warning")
     if first is None:
-        first = (host, report["version"], rank["architecture"].split(", ")[1], rank["libraries"])
+        first = (host, report["version"], rank["architecture"], rank["libraries"])
     elif report["version"] != first[1]:
         fails(f"has version {report['version']}, {first[0]} has {first[1]}", "install the same version on all hosts")
-    elif rank["architecture"].split(", ")[1] != first[2]:
-        fails(f"is {rank['architecture']}, {first[0]} {first[2]}", "use hosts of one byte order")
+    elif rank["architecture"] != first[2]:
+        fails(f"is {rank['architecture']}; {first[0]} is {first[2]}",
+              "ranks of one mpirun are of one architecture: leave it out here, and let it join the run (mpi_launch/join.sh)")
     elif rank["libraries"] != first[3]:
         mpi = [text.split(",")[0].rsplit(".", 2)[0] for text in (rank["libraries"], first[3])]
         fails(f"has {rank['libraries']}; {first[0]} has {first[3]}", "install the same packages",

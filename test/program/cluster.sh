@@ -29,15 +29,38 @@ expect 6 "$PWD/empty cannot be read, or is empty" "${cluster[@]}" --hostfile hos
 expect 6 "is not there" "${cluster[@]}" --hostfile hosts --binary /nowhere/cos2p -- train
 { cat hosts; echo "no-such-host"; } >unknown
 expect 6 "no-such-host: cannot be reached" "${cluster[@]}" --hostfile unknown -- train
-cat >other <<TEXT
+# differs CODE TEXT SED: what the last host says of itself is another thing.
+differs() {
+  cat >other <<TEXT
 #!/bin/sh
 case "\$(hostname)" in
-  ${host[2]}) "$COS2P_BINARY" "\$@" | sed 's/"version": "[^"]*"/"version": "0.0.1"/' ;;
+  ${host[2]}) "$COS2P_BINARY" "\$@" | sed -E '$3' ;;
   *) exec "$COS2P_BINARY" "\$@" ;;
 esac
 TEXT
-chmod +x other
-expect 6 "has version 0.0.1" "${cluster[@]}" --hostfile hosts --binary other -- train
+  chmod +x other
+  expect "$1" "${host[2]}: $2" "${cluster[@]}" --hostfile "${hostfile:-hosts}" --binary other --check
+}
+differs 6 "has version 0.0.1, ${host[0]} has" 's/"version": "[^"]*"/"version": "0.0.1"/'
+differs 6 "is aarch64, little endian; ${host[0]} is" 's/"architecture": "[^"]*"/"architecture": "aarch64, little endian"/'
+differs 6 "is ppc64, big endian; ${host[0]} is" 's/"architecture": "[^"]*"/"architecture": "ppc64, big endian"/'
+differs 6 "has Open MPI 3.1.0, .*; ${host[0]} has Open MPI" 's/Open MPI [0-9.]+,/Open MPI 3.1.0,/'
+differs 0 "has Open MPI .*HDF5 1.8.0; ${host[0]} has" 's/HDF5 [0-9.]+/HDF5 1.8.0/'
+grep -qE "^  ${host[2]} .* 1\.8\.0 .* warning" out.txt || bad "another HDF5 is not in the table: $(cat out.txt)"
+sed 's/device=0.5/device=2GiB/' hosts >sized
+hostfile=sized differs 6 "1.0 GiB of memory are free, and its 1 clients may use 2.0 GiB" 's/"value": "[^"]* available of/"value": "1.0 GiB available of/'
+expect 0 "^  host " "${cluster[@]}" --hostfile sized --check
+# A clock that is an hour behind.
+cat >behind <<TEXT
+#!/bin/sh
+case "\$1" in
+  ${host[1]}) exec "$COS2P_AGENT" "\$1" "\$(printf '%s' "\$2" | sed 's/date +NOW=%s/date -d -1hour +NOW=%s/')" ;;
+  *) exec "$COS2P_AGENT" "\$@" ;;
+esac
+TEXT
+chmod +x behind
+expect 0 "${host[1]}: its clock is 3[56][0-9][0-9] s behind" "$COS2P_ON_HOST" "${host[0]}" bash "$SOURCE/mpi_launch/cluster.sh" --agent "$PWD/behind" --hostfile hosts --check
+grep -qE "^  ${host[1]} .* -3[56][0-9][0-9] s .* warning" out.txt || bad "the clock is not in the table: $(cat out.txt)"
 for line in "a b" "a slots=x" "a slots=0" "a speed=3" "a;b" "# nothing"; do
   echo "$line" >broken
   expect 2 "broken" "${cluster[@]}" --hostfile broken -- train

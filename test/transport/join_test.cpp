@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 #include <thread>
 
+#include "contract.hpp"
 #include "cos2p/support/error.hpp"
 #include "cos2p/transport/join.hpp"
 #include "join_protocol.hpp"
@@ -16,19 +17,6 @@ using nlohmann::json;
 namespace {
 
 const std::string kProgram = "cos2p 1.2.3, checkpoints of version 4, little endian";
-
-ModelOptions tiny_model() {
-  ModelOptions model;
-  model.image_height = model.image_width = 4;
-  model.patch = 2;
-  model.dim = 4;
-  model.blocks = 2;
-  model.heads = 2;
-  model.feed_forward = 6;
-  model.classes = 3;
-  model.validate();
-  return model;
-}
 
 bool soon(const std::function<bool()>& condition) {
   for (int i = 0; i < 500; ++i) {
@@ -66,7 +54,7 @@ struct Listening {
     return {{"program", kProgram}, {"protocol", join::kProtocol}, {"host", "a board"}, {"clients", 1}};
   }
 
-  SegmentTable table{tiny_model()};
+  SegmentTable table{transport_test::small_model()};
   ModelStore store;
   std::unique_ptr<JoinServer> server;
 };
