@@ -9,6 +9,7 @@
 #include <set>
 
 #include "cos2p/support/error.hpp"
+#include "cos2p/support/whole_number.hpp"
 #include "h5.hpp"
 
 namespace cos2p {
@@ -275,18 +276,20 @@ ComparedRun compared_run_from_json(const std::string& text, const std::string& p
     const nlohmann::json json = nlohmann::json::parse(text);
     ComparedRun run;
     run.method = json.at("method").get<std::string>();
-    run.seed = json.at("seed").get<std::uint64_t>();
+    run.seed = whole_number<std::uint64_t>(json.at("seed"));
     for (const Measure& measure : measures()) run.*measure.member = json.at(measure.name).get<double>();
-    run.exit_blocks = json.at("exit_blocks").get<std::vector<int>>();
+    for (const nlohmann::json& block : json.at("exit_blocks"))
+      run.exit_blocks.push_back(whole_number<int>(block));
     run.exit_accuracy = json.at("exit_accuracy").get<std::vector<double>>();
     run.client_accuracy = json.value("client_accuracy", std::vector<double>{});
-    run.peak_memory = json.at("peak_memory_bytes").get<std::map<std::string, std::int64_t>>();
+    for (const auto& [budget, bytes] : json.at("peak_memory_bytes").items())
+      run.peak_memory[budget] = whole_number<std::int64_t>(bytes);
     for (const nlohmann::json& p : json.at("curve")) {
-      run.curve.push_back({p.at(0).get<std::int32_t>(), p.at(1).get<double>(), p.at(2).get<double>(),
+      run.curve.push_back({whole_number<std::int32_t>(p.at(0)), p.at(1).get<double>(), p.at(2).get<double>(),
                            p.at(3).get<double>(), p.at(4).get<double>()});
     }
     return run;
-  } catch (const nlohmann::json::exception& e) {
+  } catch (const std::exception& e) {
     fail(ExitCode::checkpoint,
          "{} is not the result of a run ({}), remove it: the run is then measured again", path, e.what());
   }

@@ -3,6 +3,7 @@
 
 #include "cos2p/support/error.hpp"
 #include "cos2p/support/machine.hpp"
+#include "cos2p/support/whole_number.hpp"
 #include "join_protocol.hpp"
 
 namespace cos2p {
@@ -76,7 +77,8 @@ JoinClient::JoinClient(const JoinKey& key, const std::string& program, const Joi
   socket.set_limit(join::kGreetingLimit_s);
   const json hello = join::parse(socket.read_text(join::kSmallText));
   const std::string theirs = hello.value("program", std::string("another program"));
-  if (const int protocol = hello.value("protocol", 0); theirs != program || protocol != join::kProtocol)
+  if (const int protocol = whole_number(hello, "protocol", 0);
+      theirs != program || protocol != join::kProtocol)
     fail(ExitCode::environment,
          "the run's server is {} with join protocol {} and this is {} with {}, use the same program on both",
          theirs.substr(0, 100), protocol, program, join::kProtocol);
@@ -96,14 +98,16 @@ JoinClient::JoinClient(const JoinKey& key, const std::string& program, const Joi
   if (!join::same_proof(welcome.value("proof", std::string()),
                         join::proof(key.secret, "server", server_nonce, nonce)))
     fail(ExitCode::environment, "who answers does not know the run's secret, copy {} anew", kJoinKeyName);
-  s.welcome.worker = welcome.value("worker", 0);
-  s.welcome.executors = welcome.value("executors", 0);
+  s.welcome.worker = whole_number(welcome, "worker", 0);
+  s.welcome.executors = whole_number(welcome, "executors", 0);
   s.welcome.options = welcome.value("options", std::string());
   s.welcome.vocabulary = welcome.value("vocabulary", std::string());
   s.welcome.lower_case = welcome.value("lower_case", true);
-  s.ring_bytes = welcome.value("ring_bytes", std::size_t{0});
-  s.store_bytes = welcome.value("store_bytes", std::size_t{0});
-} catch (const json::exception& problem) {  // an entry of another type
+  s.ring_bytes = whole_number(welcome, "ring_bytes", std::size_t{0});
+  s.store_bytes = whole_number(welcome, "store_bytes", std::size_t{0});
+} catch (const Error&) {
+  throw;
+} catch (const std::exception& problem) {  // an entry of another type, or a number out of range
   fail(ExitCode::environment, "what came is no message of cos2p ({}), check host and port", problem.what());
 }
 

@@ -19,6 +19,7 @@
 
 #include "cos2p/support/error.hpp"
 #include "cos2p/support/machine.hpp"
+#include "cos2p/support/whole_number.hpp"
 #include "join_protocol.hpp"
 
 namespace cos2p {
@@ -123,9 +124,9 @@ JoinKey read_join_key(const std::string& given) {
   try {
     key.run_id = json.at("run").get<std::string>();
     key.hosts = json.at("hosts").get<std::vector<std::string>>();
-    key.port = json.at("port").get<int>();
+    key.port = whole_number<int>(json.at("port"));
     key.secret = json.at("secret").get<std::string>();
-  } catch (const nlohmann::json::exception& problem) {
+  } catch (const std::exception& problem) {
     fail(ExitCode::usage, "{} is no {} ({}), copy it anew from the run's output directory", path,
          kJoinKeyName, problem.what());
   }

@@ -9,6 +9,7 @@
 
 #include "cos2p/support/error.hpp"
 #include "cos2p/support/machine.hpp"
+#include "cos2p/support/whole_number.hpp"
 #include "cos2p/transport/ring_layout.hpp"
 #include "join_protocol.hpp"
 
@@ -124,14 +125,14 @@ void JoinServer::State::welcome(Connection& connection) {
     throw Error(ExitCode::environment, reason);
   };
   // The newcomer has compared these itself; whoever did not is no newcomer of this program.
-  if (text("program") != options.program || request.value("protocol", 0) != join::kProtocol)
+  if (text("program") != options.program || whole_number(request, "protocol", 0) != join::kProtocol)
     refuse(fmt::format("it is {} with join protocol {}; this run's server is {} with {}",
-                       text("program").substr(0, 100), request.value("protocol", 0), options.program,
+                       text("program").substr(0, 100), whole_number(request, "protocol", 0), options.program,
                        join::kProtocol));
   if (!join::same_proof(text("proof"), join::proof(key.secret, "newcomer", nonce, text("nonce"))))
     refuse(fmt::format("its secret is not this run's; copy {} anew from the output directory", kJoinKeyName));
   connection.request.host = text("host").substr(0, 255);
-  connection.request.clients = std::clamp(request.value("clients", 0), 0, options.max_tasks);
+  connection.request.clients = std::clamp(whole_number(request, "clients", 0), 0, options.max_tasks);
   const std::size_t bytes = ServerChannel::memory_bytes(options.ring, options.max_tasks);
   connection.memory.resize(bytes + kAlignment);
   const auto address = reinterpret_cast<std::uintptr_t>(connection.memory.data());

@@ -124,6 +124,9 @@ BOOST_FIXTURE_TEST_CASE(another_program_is_refused_at_both_ends_in_words, Listen
   json request = honest();
   request["protocol"] = join::kProtocol + 1;
   BOOST_TEST(has(say(socket, request, key().secret).value("error", ""), "join protocol"));
+  request["protocol"] = join::kProtocol;
+  request["clients"] = 4e242;  // no number of clients
+  BOOST_CHECK_THROW(say(socket, request, key().secret), Error);
   BOOST_TEST(server->newcomers().empty());
 }
 
@@ -187,18 +190,18 @@ BOOST_FIXTURE_TEST_CASE(a_peer_touches_its_ring_and_reads_the_model, Listening) 
 }
 
 BOOST_FIXTURE_TEST_CASE(what_is_no_greeting_costs_nothing, Listening) {
-  for (const std::string text : {"", "null", "[1]", "{", R"({"program": 7})"}) {
+  for (const std::string text : {"", "null", "[1]", "{", R"({"program": 7})", R"({"protocol": 4e242})"}) {
     Socket socket = Socket::connect("127.0.0.1", key().port, 5);
     socket.set_limit(5);
     socket.read_text(join::kSmallText);
     socket.write_text(text);
   }
-  BOOST_TEST(soon([&] { return server->refused() == 5; }));
+  BOOST_TEST(soon([&] { return server->refused() == 6; }));
   Socket socket = Socket::connect("127.0.0.1", key().port, 5);
   socket.read_text(join::kSmallText);
   const std::uint32_t endless = 0xffffffffU;
   socket.write(&endless, sizeof endless);
-  BOOST_TEST(soon([&] { return server->refused() == 6; }));
+  BOOST_TEST(soon([&] { return server->refused() == 7; }));
   BOOST_TEST(server->newcomers().empty());
 }
 
