@@ -81,8 +81,9 @@ void apply_settings(WrittenOptions& written) {
     if (!taken) fix(written, setting, of_policy);
   }
   if (name == to_string(PolicyKind::semi_async) || name == to_string(PolicyKind::fedbuff)) {
+    const std::string of_both = fmt::format("{} {}", of_method, of_policy);
     for (const Method::Setting& setting : method.buffered_defaults)
-      written.insert({setting.option, {{setting.value}, Source::standard, of_method + " " + of_policy}});
+      written.insert({setting.option, {{setting.value}, Source::standard, of_both}});
   }
   for (const Method::Setting& setting : method.defaults)
     written.insert({setting.option, {{setting.value}, Source::standard, of_method}});

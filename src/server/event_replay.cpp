@@ -1,5 +1,6 @@
 #include <spdlog/spdlog.h>
 
+#include <algorithm>
 #include <cstring>
 #include <deque>
 #include <limits>
@@ -197,6 +198,26 @@ ReplayResult replay_part(const std::string& directory, int part) {
   return result;
 }
 
+namespace {
+
+/// A replay knows neither workers nor what channels dropped: rows that were `known` stay as they were, and
+/// later ones take both from the last of them.
+void keep_what_is_no_event(const std::vector<RoundRow>& known, std::vector<RoundRow>& rows) {
+  if (known.empty()) return;
+  std::size_t at = 0;
+  for (RoundRow& row : rows) {
+    while (at < known.size() && known[at].round < row.round) ++at;
+    if (at < known.size() && known[at].round == row.round) {
+      row = known[at];
+    } else if (row.round > known.back().round) {
+      row.workers = known.back().workers;
+      row.dropped = std::max(row.dropped, known.back().dropped);
+    }
+  }
+}
+
+}  // namespace
+
 std::optional<Checkpoint> state_after(const Checkpoint& checkpoint, const std::string& directory) {
   const std::vector<int> parts = event_parts(directory);
   if (parts.empty()) return std::nullopt;
@@ -215,6 +236,7 @@ std::optional<Checkpoint> state_after(const Checkpoint& checkpoint, const std::s
     if (told < 0 || told == result.told) return std::nullopt;
     result.end.history.evaluations = checkpoint.history.evaluations;
     result.end.history.members = checkpoint.history.members;
+    keep_what_is_no_event(checkpoint.history.rounds, result.end.history.rounds);
     return std::move(result.end);
   } catch (const Error& e) {
     spdlog::warn("the event log in {} is of no use ({}), the run goes on from the checkpoint of round {}",

@@ -60,6 +60,7 @@ struct Recorded {
     for (const Segment& segment : table)
       store.restore(segment.id, std::vector<float>(static_cast<std::size_t>(segment.numel), 0.5F), 0);
     EventLog log(directory.string(), core.snapshot(0), false, limit);
+    core.set_workers(2);
     core.set_events(&log);
     for (int r = 0; r < rounds; ++r) {
       local_round(0, r, 0.25F * static_cast<float>(r), 10.0 * r);
@@ -141,7 +142,13 @@ BOOST_FIXTURE_TEST_CASE(a_resume_goes_on_from_the_end_of_the_log, Recorded) {
     BOOST_TEST(state->state.time_s == 199.6);
     BOOST_TEST(model_hash(*state) == model_hash(store));
     BOOST_TEST(state->clients[0].rounds == 20);
-    BOOST_TEST(state->history.rounds.size() == core.history().rounds.size());
+    const std::vector<RoundRow>& rows = core.history().rounds;
+    BOOST_REQUIRE(state->history.rounds.size() == rows.size());
+    for (std::size_t r = 0; r < rows.size(); ++r) {
+      BOOST_TEST(state->history.rounds[r].round == rows[r].round);
+      BOOST_TEST(state->history.rounds[r].time_s == rows[r].time_s);
+      BOOST_TEST(state->history.rounds[r].workers == (checkpoints[at].history.rounds.empty() ? 0 : 2));
+    }
   }
   BOOST_TEST(!state_after(checkpoints.back(), directory.string()).has_value());  // the log goes no further
 }
