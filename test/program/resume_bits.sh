@@ -19,7 +19,7 @@ for case in sync semi-async async "semi-async --server-momentum 0.9" "fedbuff --
   h5diff "$name-whole/latest" "$name-again/latest" /model >/dev/null || bad "$case: the same seed gave other bits"
 done
 h5dump -n fedbuff---server-momentum-0.5-whole/latest | grep -q /state/velocity/000000 || bad "no velocity in the checkpoint"
-expect 4 "its --merge is" "$COS2P_BINARY" train --resume semi-async-halves --rounds 5 --merge deltas --quiet
+expect 4 "its --merge is" "$COS2P_BINARY" train --resume semi-async-halves --rounds 5 --merge values --quiet
 expect 0 "checkpoint:" "$COS2P_BINARY" train --transport in-process "${TINY[@]}" --seed 4 --rounds 2 --quiet --output other
 h5diff other/latest semi-async-whole/latest /model >/dev/null && bad "another seed gave the same bits"
 finish
