@@ -22,9 +22,9 @@ wait_for 60 is_in "$both" "$ended" || bad "the job on two nodes is $(state_of "$
 says both.txt "both is finished (round 5 of 5)" || bad "the job on two nodes said: $(tail -8 both.txt)"
 scontrol show job "$both" | grep -q "NodeList=one,two" || bad "the job was not on both nodes: $(scontrol show job "$both" | grep NodeList)"
 
-# More rounds than one time limit holds (20 to 80 s until the signal, as Slurm sees fit; 0.4 s each): the job ends with a checkpoint and
+# More rounds than one time limit holds (20 to 100 s until the signal, as Slurm sees fit; 0.4 s each): the job ends with a checkpoint and
 # queues itself again.
-limited=$(submit --time=2 --signal=B:USR1@40 --output=limited.txt "$SOURCE/slurm/train.sbatch" "${slow[@]}" --rounds 250 --output limited)
+limited=$(submit --time=2 --signal=B:USR1@40 --output=limited.txt "$SOURCE/slurm/train.sbatch" "${slow[@]}" --rounds 330 --output limited)
 limited_mixed=$(submit --time=2 --signal=B:USR1@40 --ntasks=1 --output=limited_mixed.txt : --time=2 --ntasks=2 "$SOURCE/slurm/train_het.sbatch" "${slow[@]}" --rounds 100000 \
   --output limited_mixed)
 limited_array=$(submit --time=2 --signal=B:USR1@40 --array=0-1 --cpus-per-task=1 --output=limited_array-%a.txt "$SOURCE/slurm/compare.sbatch" "${TINY[@]}" --clients 3 \
@@ -90,7 +90,7 @@ refusal "a server and at least one worker" --ntasks=1 "$SOURCE/slurm/train.sbatc
 refusal "has no checkpoint" "$SOURCE/slurm/resume.sbatch" nowhere
 refusal "a task is a seed" --array=0 "$SOURCE/slurm/compare.sbatch" --seeds 0,1
 
-wait_for 120 is_in "$limited" "$ended"
-is_in "$limited" COMPLETED && says limited.txt "limited is finished (round 250 of 250)" || bad "the requeued job is $(state_of "$limited"): $(tail -5 limited.txt)"
-expect 0 '"round": 250' "$COS2P_BINARY" inspect limited/latest --json
+wait_for 200 is_in "$limited" "$ended"
+is_in "$limited" COMPLETED && says limited.txt "limited is finished (round 330 of 330)" || bad "the requeued job is $(state_of "$limited"): $(tail -5 limited.txt)"
+expect 0 '"round": 330' "$COS2P_BINARY" inspect limited/latest --json
 finish
