@@ -15,7 +15,7 @@ expect 0 "round    5/5" bash "$LAUNCH" -n 4 -- train --resume run --rounds 5
 for policy in sync async; do
   expect 0 "round    2/2" bash "$LAUNCH" -n 3 -- train "${TINY[@]}" --rounds 2 --clients 5 --policy $policy --output "many-$policy"
 done
-expect 0 "round    2/2" bash "$LAUNCH" -n 3 -- train "${TINY[@]}" --rounds 2 --frozen-blocks 1 --output frozen
+expect 0 "round    2/2" bash "$LAUNCH" -n 3 -- train "${TINY[@]}" --policy sync --rounds 2 --frozen-blocks 1 --output frozen
 expect 0 "block_00 .*, frozen" "$COS2P_BINARY" inspect frozen/latest
 expect 0 "round    3/3" bash "$LAUNCH" -n 3 -- train --resume frozen --rounds 3
 # Another version of the program on one of the ranks is refused in words.
