@@ -193,7 +193,7 @@ for i, host in enumerate(hosts):
     free = next((size(finding["value"]) for finding in rank["findings"] if finding["check"] == "memory"), None)
     if budget and free and budget * workers > free:
         fails(f"{free / 2**30:.1f} GiB of memory are free, and its {workers} clients may use {budget * workers / 2**30:.1f} GiB (device={row['device']})",
-              "end other programs there, add swap, or give the host a smaller device= or fewer slots=")
+              "end other programs there, or give the host a smaller device= or fewer slots= (swap is not counted)")
     for finding in rank["findings"]:
         name = finding["check"]
         if name in ("CPU", "BLAS", "GPU", "memory"):

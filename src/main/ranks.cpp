@@ -17,7 +17,6 @@
 #include "cos2p/support/blas.hpp"
 #include "cos2p/support/bytes.hpp"
 #include "cos2p/support/logging.hpp"
-#include "cos2p/support/machine.hpp"
 #include "cos2p/support/memory.hpp"
 #include "cos2p/support/narrow.hpp"
 #include "cos2p/transport/mpi_runtime.hpp"

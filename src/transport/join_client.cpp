@@ -2,7 +2,6 @@
 #include <utility>
 
 #include "cos2p/support/error.hpp"
-#include "cos2p/support/machine.hpp"
 #include "cos2p/support/whole_number.hpp"
 #include "join_protocol.hpp"
 

@@ -8,7 +8,6 @@
 #include <thread>
 
 #include "cos2p/support/error.hpp"
-#include "cos2p/support/machine.hpp"
 #include "cos2p/support/whole_number.hpp"
 #include "cos2p/transport/ring_layout.hpp"
 #include "join_protocol.hpp"
