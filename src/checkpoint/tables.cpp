@@ -70,6 +70,8 @@ std::vector<Column> report_columns(int schema_version) {
       {"peak_resident_bytes", offsetof(RoundReport, peak_resident), Kind::int64},
   };
   if (schema_version >= 4) columns.push_back({"energy_j", offsetof(RoundReport, energy_j), Kind::float64});
+  if (schema_version >= 6)
+    columns.push_back({"free_memory_bytes", offsetof(RoundReport, free_memory), Kind::int64});
   return columns;
 }
 

@@ -13,6 +13,7 @@
 #include "cos2p/model/weight_mask.hpp"
 #include "cos2p/plan/planner.hpp"
 #include "cos2p/support/clock.hpp"
+#include "cos2p/support/machine.hpp"
 #include "cos2p/support/memory.hpp"
 #include "cos2p/support/narrow.hpp"
 #include "error_feedback.hpp"
@@ -45,8 +46,11 @@ struct LocalTrainer::State {
   Setup setup;
   torch::Device device;
   UnitChooser units;
+  bool trains_in_main_memory;  ///< boards, which tell what they are, share it with their GPU
   Resident resident;
+  std::map<int, Assignment> assigned;  ///< by client
   ErrorFeedback feedback;
+  FreeMemory free_memory;
   std::unique_ptr<LinearTraining> linear;  ///< in place of a Vit, where the model is linear
   std::vector<float> full, kept;           ///< one segment as pulled, and its kept part; reused
 
@@ -55,6 +59,7 @@ struct LocalTrainer::State {
         device(setup.table->options().linear() ? torch::Device(torch::kCPU)
                                                : choose_device(setup.device, setup.local_rank)),
         units(setup, device),
+        trains_in_main_memory(device.is_cpu() || !describe_machine().board.empty()),
         feedback(setup.local.push_dtype),
         full(static_cast<std::size_t>(setup.table->largest_segment())) {
     if (setup.table->options().linear()) linear = std::make_unique<LinearTraining>(setup);
@@ -71,6 +76,14 @@ struct LocalTrainer::State {
   }
   Span<float> scratch(const Segment& segment) {
     return {full.data(), static_cast<std::size_t>(segment.numel)};
+  }
+  /// Where it is another one than before, what that needed goes back to the system: it may be short of it.
+  void take_assignment(const ClientTask& task) {
+    const auto [last, is_first] = assigned.try_emplace(task.client, task.assignment);
+    if (is_first || last->second == task.assignment) return;
+    last->second = task.assignment;
+    resident = Resident{};
+    release_freed_memory();
   }
   void prepare(ModelReader& server, const ClientTask& task, const Assignment& window);
   LocalRound hand_over(const ClientTask& task, int index, const RoundReport& report);
@@ -200,6 +213,7 @@ LocalUpdate LocalTrainer::State::update_of(const ClientTask& task, int index, Se
 LocalRound LocalTrainer::State::hand_over(const ClientTask& task, int index, const RoundReport& report) {
   LocalRound round;
   round.client = ClientId(task.client);
+  round.assignment = task.assignment;
   round.index = index;
   round.report = report;
   const std::vector<SegmentId> trained = resident.model->trained_segments();
@@ -227,6 +241,7 @@ std::optional<LocalRound> LocalTrainer::State::run_linear(ModelReader& server, c
   const SegmentId id = setup.table->begin()->id;
   LocalRound round;
   round.client = ClientId(task.client);
+  round.assignment = task.assignment;
   round.index = index;
   RoundReport& report = round.report;
   report.steps = steps_of(samples_of(task));
@@ -264,6 +279,7 @@ std::optional<LocalRound> LocalTrainer::run(ModelReader& server, const ClientTas
   // Tensors of others in this process (a server that evaluates, in-process) are not this client's.
   const std::int64_t others = tensor_memory::current() - state_->resident_bytes(task.client);
   tensor_memory::reset_peak();
+  state_->take_assignment(task);
   const Assignment window = window_at(*state_->setup.table, task.assignment, index);
   if (state_->units.due(task, index)) {
     // A mask phase needs the memory that the last model holds.
@@ -282,7 +298,10 @@ std::optional<LocalRound> LocalTrainer::run(ModelReader& server, const ClientTas
     if (!steps.run(keep_going, report)) return std::nullopt;
   }
   report.peak_memory = tensor_memory::peak() - others;
-  if (!state_->setup.shares_process) report.peak_resident = narrow<std::int64_t>(peak_resident_bytes());
+  if (!state_->setup.shares_process) {
+    report.peak_resident = narrow<std::int64_t>(peak_resident_bytes());
+    if (state_->trains_in_main_memory) report.free_memory = state_->free_memory.bytes();
+  }
   return state_->hand_over(task, index, report);
 }
 

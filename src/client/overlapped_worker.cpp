@@ -85,7 +85,8 @@ class Computer {
       model_.heartbeat();
       if (!options_.emulated_compute_s) return !stopping_;
       if (first_step_s < 0) first_step_s = monotonic_seconds();
-      return sleep_until(first_step_s + options_.emulated_compute_s(client, job.index, steps++));
+      return sleep_until(first_step_s +
+                         options_.emulated_compute_s(client, job.task.assignment, job.index, steps++));
     };
     try {
       outcome.round = trainer_.run(model_, job.task, job.index, job.notice, emulate);
@@ -96,7 +97,8 @@ class Computer {
       }
       if (outcome.round && options_.emulated_compute_s) {
         double& compute_s = outcome.round->report.compute_s;
-        compute_s = std::max(compute_s, options_.emulated_compute_s(client, job.index, steps - 1));
+        compute_s = std::max(compute_s,
+                             options_.emulated_compute_s(client, job.task.assignment, job.index, steps - 1));
       }
     } catch (...) {
       outcome.error = std::current_exception();
@@ -251,7 +253,7 @@ class OverlappedWorker : private WorkerLife {
   void push(LocalRound& round) {
     if (options_.emulated_transfer_s) {  // what such a device would take to pull and push
       double& transfer_s = round.report.transfer_s;
-      const double emulated_s = options_.emulated_transfer_s(round.client, round.index);
+      const double emulated_s = options_.emulated_transfer_s(round.client, round.assignment, round.index);
       const double until = monotonic_seconds() + emulated_s - transfer_s;
       while (monotonic_seconds() < until && look_at_times()) nap();
       transfer_s = std::max(transfer_s, emulated_s);

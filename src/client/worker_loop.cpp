@@ -37,6 +37,7 @@ class Worker : private WorkerLife {
   /// A local round on an emulated device.
   struct Emulation {
     ClientId client;
+    Assignment assignment;
     int index = 0;        ///< of the local round
     double begun_s = -1;  ///< when its first step began
     int steps = 0;        ///< begun so far
@@ -54,16 +55,18 @@ class Worker : private WorkerLife {
   bool emulate_steps(Emulation& emulation) {
     if (!options_.emulated_compute_s) return true;
     if (emulation.begun_s < 0) emulation.begun_s = monotonic_seconds();
-    return sleep_until(emulation.begun_s +
-                       options_.emulated_compute_s(emulation.client, emulation.index, emulation.steps++));
+    return sleep_until(emulation.begun_s + options_.emulated_compute_s(emulation.client, emulation.assignment,
+                                                                       emulation.index, emulation.steps++));
   }
 
   /// After the last step: until the device would have done it, and moved its bytes.
   bool emulate_rest(const Emulation& emulation, RoundReport& report) {
     if (!options_.emulated_compute_s) return true;
-    const double compute_s = options_.emulated_compute_s(emulation.client, emulation.index, emulation.steps);
+    const double compute_s =
+        options_.emulated_compute_s(emulation.client, emulation.assignment, emulation.index, emulation.steps);
     const double transfer_s =
-        std::max(report.transfer_s, options_.emulated_transfer_s(emulation.client, emulation.index));
+        std::max(report.transfer_s,
+                 options_.emulated_transfer_s(emulation.client, emulation.assignment, emulation.index));
     if (!sleep_until(emulation.begun_s + compute_s + transfer_s - report.transfer_s)) return false;
     report.compute_s = std::max(report.compute_s, compute_s);
     report.transfer_s = transfer_s;
@@ -73,7 +76,7 @@ class Worker : private WorkerLife {
   void execute(std::size_t index, double waiting_s) {
     Task& task = tasks_[index];
     task.started_in = notice_.round;
-    Emulation emulation{ClientId(task.task.client), task.next};
+    Emulation emulation{ClientId(task.task.client), task.task.assignment, task.next};
     const auto keep_going = [&] { return emulate_steps(emulation) && look_at_times(); };
     const double energy_j = energy_.joules();
     std::optional<LocalRound> round = trainer_.run(channel_, task.task, task.next, notice_, keep_going);

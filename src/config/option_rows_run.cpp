@@ -23,6 +23,8 @@ void set_device(RunOptions& o, const Values& v) {
   o.device = text;
 }
 
+constexpr double kLeastSpeedChange = 1.2;
+
 /// Of an option that takes 0 for "no limit".
 std::int64_t size_or_none(const std::string& text, const char* option) {
   try {
@@ -81,7 +83,25 @@ void add_run(Table& t) {
   t.flag("replan", AT(replan),
          "when a segment has lost trainers and has fewer than --min-trainers, let clients whose budget holds "
          "it train it, until "
-         "the others are back; not with --depth-momentum");
+         "the others are back; give a client whose machine runs short of memory a smaller submodel, until it "
+         "has more; not with --depth-momentum");
+  OptionSpec& speed =
+      t.real("replan-speed", AT(replan_speed), 0, true, kAny,
+             "give a client that has become slower by this factor (a hot or shared machine) a submodel of as "
+             "many fewer FLOPs, until it is faster again; 0 = never");
+  speed.set = [set = speed.set](RunOptions& o, const Values& v) {
+    set(o, v);
+    if (o.replan_speed > 0 && o.replan_speed < kLeastSpeedChange)
+      throw BadValue{fmt::format("0 or at least {}: less is noise", kLeastSpeedChange)};
+  };
+  only(
+      speed, "replan", [](const RunOptions& o) { return o.replan; }, "no plan changes");
+  only(
+      speed, "depth-momentum", [](const RunOptions& o) { return o.policy.depth_momentum == 0; },
+      "no plan changes with it");
+  only(
+      speed, "submodel", [](const RunOptions& o) { return o.fleet.submodel == SubmodelKind::fit; },
+      "clients get no other submodels then");
   t.flag("stop-uncovered", AT(stop_uncovered),
          "end the run, with a checkpoint, when a segment has lost its last trainer and no plan gives it "
          "another, instead of going on "

@@ -24,25 +24,34 @@ PlanCost average_cost(const Experiment& experiment, const Assignment& window) {
 
 DeviceTimes::DeviceTimes(const Experiment& experiment, const std::vector<double>& speeds)
     : batch_size_(experiment.options.local.batch_size), width_(experiment.options.width) {
-  const SegmentTable& table = *experiment.table;
   for (std::size_t c = 0; c < static_cast<std::size_t>(experiment.clients); ++c) {
-    const Assignment& assignment = experiment.fleet.assignments[c];
     const DeviceProfile& profile = experiment.fleet.budgets[c].device;
     Device device;
     device.flops = profile.flops * speeds[c % speeds.size()];
     device.link = experiment.options.simulation.link > 0 ? experiment.options.simulation.link : profile.link;
     device.samples = narrow<std::int64_t>(experiment.partition[c].size());
-    if (assignment.takes_part()) {
-      for (int round = 0; round < window_count(table, assignment); ++round)
-        device.windows.push_back(average_cost(experiment, window_at(table, assignment, round)));
-      TrainingShape training = experiment.training;
-      training.micro_batch = experiment.fleet.micro_batches[c];
-      if (needs_data(width_.rule)) device.choice = plan_mask_phase(table, assignment, training);
-    } else {
-      device.windows.emplace_back();
-    }
     devices_.push_back(device);
+    set_assignment(experiment, ClientId(narrow<std::int32_t>(c)), experiment.fleet.assignments[c]);
   }
+}
+
+void DeviceTimes::set_assignment(const Experiment& experiment, ClientId client,
+                                 const Assignment& assignment) {
+  Device& device = devices_.at(static_cast<std::size_t>(client.value()));
+  if (!device.windows.empty() && device.assignment == assignment) return;
+  device.assignment = assignment;
+  device.windows.clear();
+  device.choice = {};
+  if (!assignment.takes_part()) {
+    device.windows.emplace_back();
+    return;
+  }
+  const SegmentTable& table = *experiment.table;
+  for (int round = 0; round < window_count(table, assignment); ++round)
+    device.windows.push_back(average_cost(experiment, window_at(table, assignment, round)));
+  TrainingShape training = experiment.training;
+  training.micro_batch = micro_batches_of(experiment)(client, assignment);
+  if (needs_data(width_.rule)) device.choice = plan_mask_phase(table, assignment, training);
 }
 
 double DeviceTimes::compute_s(ClientId client, int index, int steps) const {

@@ -15,6 +15,9 @@ class DeviceTimes {
   /// `speeds`: factor of the device's FLOP/s for each client, in turn.
   DeviceTimes(const Experiment& experiment, const std::vector<double>& speeds);
 
+  /// The client trains this from now on; the plan of the start before.
+  void set_assignment(const Experiment& experiment, ClientId client, const Assignment& assignment);
+
   /// Of the optimizer steps of local round `index`; the last batch of each pass over the data may be smaller.
   double compute_s(ClientId client, int index, int steps) const;
   /// Of choosing units with the client's data before local round `index`; 0 where it does not.
@@ -26,6 +29,7 @@ class DeviceTimes {
 
  private:
   struct Device {
+    Assignment assignment;
     double flops = 0;  ///< a second
     double link = 0;
     std::vector<PlanCost> windows;  ///< in turn; one where the submodel does not roll

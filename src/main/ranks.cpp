@@ -13,6 +13,7 @@
 #include <thread>
 
 #include "commands.hpp"
+#include "cos2p/plan/fleet_watch.hpp"
 #include "cos2p/server/server_loop.hpp"
 #include "cos2p/support/blas.hpp"
 #include "cos2p/support/bytes.hpp"
@@ -207,10 +208,19 @@ int serve(MpiRuntime& mpi, const CommandLine& command, const Experiment& e,
   hooks.progress = [&fabric] { fabric.progress(); };
   hooks.stop_requested = stop_requested;
   hooks.worker_of = [&e, workers](ClientId client) { return worker_of(client, e, workers); };
-  if (options.replan && !e.table->options().linear() && options.policy.depth_momentum == 0)
-    hooks.replan = [&e](const std::vector<bool>& present) {
-      return plan_present(*e.table, e.training, e.fleet, present, e.options.fleet);
+  FleetWatch watch(*e.table, e.training, e.fleet, options.replan_speed);
+  if (options.replan && !e.table->options().linear() && options.policy.depth_momentum == 0) {
+    hooks.replan = [&e, &watch](const std::vector<bool>& present) {
+      return plan_present(*e.table, e.training, e.fleet, present, watch.limits(), e.options.fleet);
     };
+    hooks.observe = [&watch](const ClientRow& row) {
+      return watch.observe({ClientId(row.client), row.client_round, row.time_s, row.report.steps,
+                            row.report.compute_s, row.report.free_memory});
+    };
+    hooks.plan_begun = [&watch](const std::vector<Assignment>& assignments) {
+      watch.begin_plan(assignments);
+    };
+  }
   const std::vector<std::string> hosts = mpi.hosts();
   hooks.process_gone = [&process_ids, &hosts, &launch, &joins, workers](WorkerRank worker) {
     if (joins && worker.value() > workers) return !joins->is_connected(worker);

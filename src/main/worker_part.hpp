@@ -10,7 +10,8 @@ namespace cos2p {
 /// What a worker is, whichever channel it has: the trainer of its clients, and its loop.
 class WorkerPart {
  public:
-  /// `local_rank`: place among the workers of this host, which chooses the GPU.
+  /// Of an experiment that outlives it. `local_rank`: place among the workers of this host, which chooses the
+  /// GPU.
   WorkerPart(const Experiment& experiment, int local_rank);
   WorkerEnd run(WorkerChannel& channel);
 

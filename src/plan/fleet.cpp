@@ -1,6 +1,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
+#include <utility>
 
 #include "cos2p/plan/planner.hpp"
 #include "cos2p/support/bytes.hpp"
@@ -302,19 +304,69 @@ FleetPlan plan_fleet(const SegmentTable& table, const TrainingShape& training,
   return plan;
 }
 
+namespace {
+
+/// Gives clients whose limits do not hold their submodels smaller ones.
+void keep_to_limits(const SegmentTable& table, const TrainingShape& training, const FleetRules& rules,
+                    const std::vector<MeasuredLimit>& limits, FleetPlan& plan) {
+  for (std::size_t c = 0; c < limits.size(); ++c) {
+    Assignment& assignment = plan.assignments[c];
+    ClientBudget& budget = plan.budgets[c];
+    TrainingShape shape = training;
+    shape.micro_batch = choose_micro_batch(table, training, assignment, budget);
+    budget.step_flops = std::min(budget.step_flops, limits[c].step_flops);
+    budget.memory = std::min(budget.memory, limits[c].memory);
+    if (!assignment.takes_part() || budget.holds(largest_cost(table, assignment, shape))) continue;
+    // Its worker chooses the pieces of a batch by the budget of the start, which may hold a whole one.
+    shape.micro_batch = 0;
+    const Assignment before = assignment;
+    try {
+      assignment = plan_one(table, shape, budget, rules);
+    } catch (const Error&) {  // the limit is below all submodels: what is best now is the least
+      assignment = {};
+    }
+    if (!assignment.takes_part())
+      assignment = smallest_submodel(table, rules.balance, rules.frozen_blocks, rules.width_balance);
+    const bool memory = budget.memory == limits[c].memory &&
+                        largest_cost(table, before, shape).memory.total() > budget.memory;
+    plan.notes.push_back(fmt::format("client {} trains {} instead of {} ({})", c, describe(assignment),
+                                     describe(before),
+                                     memory ? fmt::format("its machine has {} of free memory",
+                                                          format_bytes(static_cast<double>(budget.memory)))
+                                            : "it computes more slowly than before"));
+  }
+}
+
+}  // namespace
+
 FleetPlan plan_present(const SegmentTable& table, const TrainingShape& training, const FleetPlan& start,
-                       const std::vector<bool>& present, const FleetRules& asked) {
+                       const std::vector<bool>& present, const std::vector<MeasuredLimit>& limits,
+                       const FleetRules& asked) {
   FleetRules rules = asked;
   if (rules.min_trainers == 0) rules.min_trainers = std::max(1, start.least_trainers());
-  FleetPlan plan;
-  plan.budgets = start.budgets;
-  for (std::size_t c = 0; c < present.size(); ++c)
-    plan.assignments.push_back(present[c] ? start.assignments[c] : Assignment{});
-  plan.trainers = count_trainers(table, plan.assignments);
-  if (rules.submodel == SubmodelKind::fit) Coverage(table, training, plan, rules).repair(present);
+  const bool shapes = rules.submodel == SubmodelKind::fit;
+  const auto within = [&](const std::vector<MeasuredLimit>& kept) {
+    FleetPlan plan;
+    plan.budgets = start.budgets;
+    for (std::size_t c = 0; c < present.size(); ++c)
+      plan.assignments.push_back(present[c] ? start.assignments[c] : Assignment{});
+    if (shapes) keep_to_limits(table, training, rules, kept, plan);
+    plan.trainers = count_trainers(table, plan.assignments);
+    if (shapes) Coverage(table, training, plan, rules).repair(present);
+    return plan;
+  };
+  FleetPlan plan = within(limits);
+  if (missing(plan.trainers, rules.min_trainers) > 0) {
+    std::vector<MeasuredLimit> of_memory = limits;
+    for (MeasuredLimit& limit : of_memory) limit.step_flops = HUGE_VAL;
+    FleetPlan slower = within(of_memory);
+    if (missing(slower.trainers, rules.min_trainers) < missing(plan.trainers, rules.min_trainers))
+      plan = std::move(slower);
+  }
   for (std::size_t c = 0; c < present.size(); ++c) {
     if (!present[c]) plan.assignments[c] = start.assignments[c];
   }
+  plan.budgets = start.budgets;
   add_costs(table, training, plan);
   return plan;
 }

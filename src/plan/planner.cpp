@@ -252,6 +252,12 @@ Assignment plan_client(const SegmentTable& table, const TrainingShape& training,
   return ladder.at(fitting);
 }
 
+Assignment smallest_submodel(const SegmentTable& table, BalanceKind balance, int frozen_blocks,
+                             WidthBalance width) {
+  const int most_blocks = balance == BalanceKind::deep ? frozen_blocks + 1 : table.options().blocks;
+  return Ladder(table, balance, frozen_blocks, most_blocks, width).at(1);
+}
+
 PlanCost largest_cost(const SegmentTable& table, const Assignment& assignment,
                       const TrainingShape& training) {
   PlanCost largest;

@@ -21,7 +21,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::uint64_t kFileMagic = 0x32676f6c76653263ULL;  // "c2evlog2"
+constexpr std::uint64_t kFileMagic = 0x33676f6c76653263ULL;  // "c2evlog3"
 constexpr std::uint64_t kLargestBody = std::uint64_t{1} << 40;
 
 std::string events_directory(const std::string& directory) {

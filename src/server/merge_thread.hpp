@@ -7,6 +7,7 @@
 #include <chrono>
 #include <condition_variable>
 #include <deque>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -90,7 +91,7 @@ class Background {
 class MergeThread {
  public:
   MergeThread(ServerCore& core, Evaluator& evaluator, RoundLog& log, const ServerLoopOptions& options,
-              double start_s)
+              double start_s, std::function<void(const ClientRow&)> reported)
       : core_(core),
         log_(log),
         options_(options),
@@ -99,7 +100,10 @@ class MergeThread {
         finished_(core.finished()),
         background_(evaluator, options.output,
                     [this](std::vector<EvaluationRow> rows) { background_done(std::move(rows)); }) {
-    core_.on_reported = [this](const ClientRow& row) { log_.client(row); };
+    core_.on_reported = [this, reported = std::move(reported)](const ClientRow& row) {
+      log_.client(row);
+      reported(row);
+    };
     core_.on_round_closed = [this](const RoundRow& row) { round_closed(row); };
     core_.on_dropped = [this](const MessageHeader& header, UpdateVerdict verdict, const std::string& reason) {
       dropped(header, verdict, reason);

@@ -41,7 +41,7 @@ RoundLog::RoundLog(const std::string& directory, int rounds, bool quiet, const H
   clients_ = {
       directory + "/clients",
       "round,client,client_round,time_s,samples,steps,updates,loss,accuracy,compute_s,transfer_s,waiting_s,"
-      "bytes_pulled,bytes_pushed,peak_memory_bytes,peak_resident_bytes,energy_j\n"};
+      "bytes_pulled,bytes_pushed,peak_memory_bytes,peak_resident_bytes,energy_j,free_memory_bytes\n"};
   for (Table* table : {&metrics_, &evaluations_, &clients_}) {
     open(*table);
     if (table->file == nullptr) {
@@ -119,12 +119,12 @@ void RoundLog::evaluation(const std::vector<EvaluationRow>& rows) {
 
 void RoundLog::client(const ClientRow& row) {
   const RoundReport& r = row.report;
-  write_row(
-      clients_,
-      fmt::format("{},{},{},{:.3f},{},{},{},{:.6f},{:.6f},{:.4f},{:.4f},{:.4f},{},{},{},{},{}\n", row.round,
-                  row.client, row.client_round, row.time_s, r.samples, r.steps, r.updates, r.loss, r.accuracy,
-                  r.compute_s, r.transfer_s, r.waiting_s, r.bytes_pulled, r.bytes_pushed, r.peak_memory,
-                  r.peak_resident, std::isnan(r.energy_j) ? "" : fmt::format("{:.3f}", r.energy_j)));
+  write_row(clients_,
+            fmt::format("{},{},{},{:.3f},{},{},{},{:.6f},{:.6f},{:.4f},{:.4f},{:.4f},{},{},{},{},{},{}\n",
+                        row.round, row.client, row.client_round, row.time_s, r.samples, r.steps, r.updates,
+                        r.loss, r.accuracy, r.compute_s, r.transfer_s, r.waiting_s, r.bytes_pulled,
+                        r.bytes_pushed, r.peak_memory, r.peak_resident,
+                        std::isnan(r.energy_j) ? "" : fmt::format("{:.3f}", r.energy_j), r.free_memory));
 }
 
 void RoundLog::line(const std::string& text) {

@@ -125,10 +125,12 @@ class ServerLoop {
         notice_(core.notice(Notice::Phase::running)),
         roster_(core.tasks(), hooks.worker_of),
         // The core's clock counts on from where a resumed run stopped.
-        merger_(core, evaluator, log, options, monotonic_seconds() - options.time_offset_s),
+        merger_(core, evaluator, log, options, monotonic_seconds() - options.time_offset_s,
+                [this](const ClientRow& row) { take_report(row); }),
         sink_(core, pool, merger_, roster_),
         members_(channels, options, hooks) {
     core_.on_plan_changed = [this] {
+      if (hooks_.plan_begun) hooks_.plan_begun(core_.plan());
       const std::lock_guard<std::mutex> lock(from_core_mutex_);
       new_tasks_ = core_.tasks();
     };
@@ -255,6 +257,12 @@ class ServerLoop {
     for (const ClientId client : clients) all[static_cast<std::size_t>(client.value())] = present;
     if (hooks_.replan && all != core_.present()) plan_anew(all);
     for (const ClientId client : clients) core_.set_active(client, present, merger_.now());
+  }
+
+  /// By the merge thread. The new plan is a message of its own: a replay of the event log takes it where the
+  /// core took it, which is after this report.
+  void take_report(const ClientRow& row) {
+    if (hooks_.observe && hooks_.observe(row)) merger_.run_on_core([this] { plan_anew(core_.present()); });
   }
 
   void plan_anew(const std::vector<bool>& present) {

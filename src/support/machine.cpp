@@ -91,7 +91,8 @@ Machine describe_machine(const std::string& root) {
   m.board = first_line(root + "/proc/device-tree/model");
   m.gpu_driver = gpu_driver(root);
   m.memory = root.empty() ? machine_memory_bytes() : listed_kib(root + "/proc/meminfo", "MemTotal");
-  m.available = std::min(m.memory, listed_kib(root + "/proc/meminfo", "MemAvailable"));
+  m.available = root.empty() ? available_memory_bytes() : listed_kib(root + "/proc/meminfo", "MemAvailable");
+  m.available = std::min(m.memory, m.available);
   m.swap = listed_kib(root + "/proc/meminfo", "SwapTotal");
   return m;
 }

@@ -10,8 +10,9 @@
 namespace cos2p {
 namespace {
 
-std::uint64_t status_field_bytes(const std::string& field) {
-  std::ifstream status("/proc/self/status");
+/// Of a list "NAME: KIB kB" in /proc; 0 where it is not in it.
+std::uint64_t listed_bytes(const char* file, const std::string& field) {
+  std::ifstream status(file);
   std::string name;
   while (status >> name) {
     if (name == field) {
@@ -24,14 +25,35 @@ std::uint64_t status_field_bytes(const std::string& field) {
   return 0;
 }
 
+constexpr const char* kStatus = "/proc/self/status";
+
+/// A number that stands alone in a file of this process's control group; 0 where there is none.
+std::uint64_t group_bytes(const char* file) {
+  std::ifstream stream(file);
+  std::uint64_t bytes = 0;
+  return stream >> bytes ? bytes : 0;
+}
+
+constexpr const char* kGroupLimit = "/sys/fs/cgroup/memory.max";
+
+std::uint64_t inactive_file_bytes() {
+  std::ifstream list("/sys/fs/cgroup/memory.stat");
+  std::string name;
+  std::uint64_t bytes = 0;
+  while (list >> name >> bytes) {
+    if (name == "inactive_file") return bytes;
+  }
+  return 0;
+}
+
 }  // namespace
 
 std::uint64_t resident_bytes() {
-  return status_field_bytes("VmRSS:");
+  return listed_bytes(kStatus, "VmRSS:");
 }
 
 std::uint64_t peak_resident_bytes() {
-  return status_field_bytes("VmHWM:");
+  return listed_bytes(kStatus, "VmHWM:");
 }
 
 bool reset_peak_resident() {
@@ -47,13 +69,38 @@ void keep_freed_memory() {
 #endif
 }
 
+void release_freed_memory() {
+#ifdef __GLIBC__
+  malloc_trim(0);
+#endif
+}
+
 std::uint64_t machine_memory_bytes() {
   std::uint64_t bytes =
       static_cast<std::uint64_t>(sysconf(_SC_PHYS_PAGES)) * static_cast<std::uint64_t>(sysconf(_SC_PAGESIZE));
-  std::ifstream limit("/sys/fs/cgroup/memory.max");
-  std::uint64_t container = 0;
-  if (limit >> container) bytes = std::min(bytes, container);
+  if (const std::uint64_t container = group_bytes(kGroupLimit); container > 0)
+    bytes = std::min(bytes, container);
   return bytes;
+}
+
+std::uint64_t available_memory_bytes() {
+  const std::uint64_t available = listed_bytes("/proc/meminfo", "MemAvailable:");
+  const std::uint64_t limit = group_bytes(kGroupLimit);
+  if (limit == 0) return available;
+  // What the group holds of files can be given back, as it is counted in MemAvailable.
+  const std::uint64_t held = group_bytes("/sys/fs/cgroup/memory.current");
+  return std::min(available, limit - std::min(limit, held) + inactive_file_bytes());
+}
+
+FreeMemory::FreeMemory() : resident_at_start_(resident_bytes()) {}
+
+std::int64_t FreeMemory::bytes() const {
+  const std::uint64_t available = available_memory_bytes();
+  if (available == 0) return 0;
+  const std::uint64_t resident = resident_bytes();
+  const std::uint64_t mine = available + resident - std::min(resident, resident_at_start_);
+  const std::uint64_t reserve = machine_memory_bytes() / 20;
+  return static_cast<std::int64_t>(std::max<std::uint64_t>(1, mine - std::min(mine, reserve)));
 }
 
 }  // namespace cos2p

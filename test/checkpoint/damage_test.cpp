@@ -103,11 +103,11 @@ BOOST_AUTO_TEST_CASE(another_program_s_hdf5_file_is_refused) {
 
 BOOST_AUTO_TEST_CASE(another_schema_version_is_refused) {
   const Written written;
-  Editor(written.path).set_int("/", "schema_version", 6);
-  refused(written.path, "has schema version 6 (this program reads versions 2 to 5)");
+  Editor(written.path).set_int("/", "schema_version", 7);
+  refused(written.path, "has schema version 7 (this program reads versions 2 to 6)");
 }
 
-BOOST_AUTO_TEST_CASE(version_2_knew_no_balance_of_widths_no_members_no_merges_and_no_energy) {
+BOOST_AUTO_TEST_CASE(version_2_knew_no_balance_of_widths_no_members_no_merges_no_energy_and_no_free_memory) {
   const Written written;
   const auto forget = [&](std::size_t client) {
     Editor(written.path).remove_attribute(fmt::format("/clients/{:04}", client), "width_balance");
@@ -125,7 +125,10 @@ BOOST_AUTO_TEST_CASE(version_2_knew_no_balance_of_widths_no_members_no_merges_an
   for (const ClientRecord& client : read.clients)
     BOOST_TEST((client.assignment.width_balance == WidthBalance::even));
   BOOST_REQUIRE(!read.history.clients.empty());
-  for (const ClientRow& row : read.history.clients) BOOST_TEST(std::isnan(row.report.energy_j));
+  for (const ClientRow& row : read.history.clients) {
+    BOOST_TEST(std::isnan(row.report.energy_j));
+    BOOST_TEST(row.report.free_memory == 0);
+  }
 }
 
 BOOST_AUTO_TEST_CASE(a_tensor_of_another_shape_is_refused_with_both_shapes) {

@@ -26,7 +26,7 @@ UnitSet random_units(Rng& rng, std::int64_t total) {
 RoundReport random_report(Rng& rng) {
   RoundReport r;
   for (auto* field : {&r.samples, &r.steps, &r.updates, &r.bytes_pulled, &r.bytes_pushed, &r.peak_memory,
-                      &r.peak_resident}) {
+                      &r.peak_resident, &r.free_memory}) {
     *field = static_cast<std::int64_t>(rng());
   }
   for (auto* field : {&r.loss, &r.accuracy, &r.compute_s, &r.transfer_s, &r.waiting_s, &r.energy_j})
@@ -154,7 +154,7 @@ class ByteSink {
   void one(const UnitSet& u) { put(u.total(), u.kept()); }
   void one(const RoundReport& r) {
     put(r.samples, r.steps, r.updates, r.loss, r.accuracy, r.compute_s, r.transfer_s, r.waiting_s,
-        r.bytes_pulled, r.bytes_pushed, r.peak_memory, r.peak_resident, r.energy_j);
+        r.bytes_pulled, r.bytes_pushed, r.peak_memory, r.peak_resident, r.energy_j, r.free_memory);
   }
   void one(const RoundRow& r) {
     put(r.round, r.time_s, r.reports, r.updates, r.n_star, r.segments_merged, r.segments_total,

@@ -247,7 +247,7 @@ def server():
     seed("event_log", "read-only", bytes([3]) + message + record(6) + record(7))
     packed = b"".join(record(1, bytes([segment, 0, 0, kind, 0, 0]) + struct.pack("<f", 0.5)) for segment, kind in ((1, 2), (2, 3)))
     seed("event_log", "packed", bytes([1]) + packed + record(2))
-    seed("event_log", "file", bytes([0]) + struct.pack("<Q", 0x32676F6C76653263) + bytes(64))
+    seed("event_log", "file", bytes([0]) + struct.pack("<Q", 0x33676F6C76653263) + bytes(64))
 
 
 def faults():
@@ -256,7 +256,7 @@ def faults():
         return struct.pack("<HBB", path, 6, index) + bytes([kind]) + number + b"\0"
 
     checkpoint = lambda name, policy, changes: seed("checkpoint", name, bytes([0, policy]) + changes, "fault")
-    reported = struct.pack("<HBBHB", 36, 4, 0, 6 * 116 + 4, 3) + bytes([0, 0, 0, 0x7F]) + b"\1"
+    reported = struct.pack("<HBBHB", 36, 4, 0, 6 * 132 + 4, 3) + bytes([0, 0, 0, 0x7F]) + b"\1"
     checkpoint("client-of-a-row", 1, reported)
     checkpoint("rounds-below-0", 0, attribute(23, 9, b"\xff"))
     checkpoint("most-rounds", 0, attribute(23, 9, struct.pack("<q", 2**31 - 1), 1))

@@ -104,7 +104,7 @@ BOOST_AUTO_TEST_CASE(who_is_left_covers_what_others_trained_until_they_are_back)
   const FleetRules rules{BalanceKind::balanced, 0};
   const FleetPlan start =
       plan_fleet(table, {}, {share(table, "1"), share(table, "0.5"), share(table, "0.4")}, 3, rules);
-  const FleetPlan left = plan_present(table, {}, start, {false, true, true}, rules);
+  const FleetPlan left = plan_present(table, {}, start, {false, true, true}, {}, rules);
   BOOST_TEST(left.least_trainers() == 1);
   BOOST_TEST(left.assignments[1].kept_blocks == 6);  // as deep as the one that has gone, and narrower
   BOOST_TEST(left.costs[1].memory.total() <= start.budgets[1].memory);
@@ -117,16 +117,70 @@ BOOST_AUTO_TEST_CASE(who_is_left_covers_what_others_trained_until_they_are_back)
   ClientBudget small = share(table, "0.4");
   small.memory = needed(table, {6, 0, 1, 1}) - 1;
   const FleetPlan weak = plan_fleet(table, {}, {share(table, "1"), small}, 2, rules);
-  const FleetPlan uncovered = plan_present(table, {}, weak, {false, true}, rules);
+  const FleetPlan uncovered = plan_present(table, {}, weak, {false, true}, {}, rules);
   BOOST_TEST(uncovered.least_trainers() == 0);
   BOOST_TEST(uncovered.assignments[1].kept_blocks > weak.assignments[1].kept_blocks);
   BOOST_TEST(uncovered.assignments[1].kept_blocks < 6);
   BOOST_TEST(uncovered.costs[1].memory.total() <= small.memory);
 
-  const FleetPlan back = plan_present(table, {}, start, {true, true, true}, rules);
+  const FleetPlan back = plan_present(table, {}, start, {true, true, true}, {}, rules);
   BOOST_TEST((back.assignments == start.assignments));
   BOOST_TEST(back.trainers == start.trainers, boost::test_tools::per_element());
-  BOOST_TEST((plan_present(table, {}, start, {false, false, false}, rules).assignments == start.assignments));
+  BOOST_TEST(
+      (plan_present(table, {}, start, {false, false, false}, {}, rules).assignments == start.assignments));
+}
+
+BOOST_AUTO_TEST_CASE(clients_whose_devices_give_less_get_smaller_submodels) {
+  const SegmentTable table = preset_table("micro");
+  const FleetRules rules{BalanceKind::balanced, 0};
+  const FleetPlan start = plan_fleet(table, {}, {share(table, "1"), share(table, "0.5")}, 4, rules);
+  const auto with_limit = [&](std::size_t client, const MeasuredLimit& limit,
+                              const std::vector<bool>& present = {true, true, true, true}) {
+    std::vector<MeasuredLimit> limits(4);
+    limits[client] = limit;
+    return plan_present(table, {}, start, present, limits, rules);
+  };
+  const auto smaller = [](const Assignment& a, const Assignment& b) {
+    return a.kept_blocks < b.kept_blocks && a.heads <= b.heads && a.neurons < b.neurons;
+  };
+  MeasuredLimit slow;
+  slow.step_flops = 0.4 * start.costs[2].step_flops;
+  const FleetPlan slower = with_limit(2, slow);
+  BOOST_TEST(smaller(slower.assignments[2], start.assignments[2]));
+  BOOST_TEST(slower.costs[2].step_flops <= slow.step_flops);
+  BOOST_TEST(slower.costs[2].step_flops > 0.5 * slow.step_flops);
+  for (const std::size_t other : {0U, 1U, 3U})
+    BOOST_TEST((slower.assignments[other] == start.assignments[other]));
+  BOOST_REQUIRE(slower.notes.size() == 1U);
+  BOOST_TEST(slower.notes[0].find("client 2 trains ") == 0U);
+  BOOST_TEST(slower.notes[0].find("computes more slowly") != std::string::npos);
+
+  MeasuredLimit tight;
+  tight.memory = start.costs[2].memory.total() / 2;
+  const FleetPlan less = with_limit(2, tight);
+  BOOST_TEST(smaller(less.assignments[2], start.assignments[2]));
+  BOOST_TEST(less.costs[2].memory.total() <= tight.memory);
+  BOOST_REQUIRE(less.notes.size() == 1U);
+  BOOST_TEST(less.notes[0].find("of free memory") != std::string::npos);
+
+  // Limits that everything is within change nothing.
+  MeasuredLimit wide;
+  wide.step_flops = start.costs[2].step_flops * 1.01;
+  wide.memory = start.costs[2].memory.total();
+  BOOST_TEST((with_limit(2, wide).assignments == start.assignments));
+
+  // Below the smallest of all: the smallest.
+  MeasuredLimit none;
+  none.memory = 1;
+  BOOST_TEST((with_limit(2, none).assignments[2] == smallest_submodel(table, BalanceKind::balanced, 0)));
+
+  // The last who trains the deepest block goes on with it slowly; what it has no memory for it cannot.
+  const std::vector<bool> without_client_2{true, true, false, true};
+  slow.step_flops = 0.4 * start.costs[0].step_flops;
+  const FleetPlan alone = with_limit(0, slow, without_client_2);
+  BOOST_TEST(alone.least_trainers() == 1);
+  tight.memory = needed(table, {6, 0, 1, 1}) - 1;
+  BOOST_TEST(with_limit(0, tight, without_client_2).assignments[0].kept_blocks < 6);
 }
 
 BOOST_AUTO_TEST_CASE(more_trainers_change_as_few_clients_as_needed) {

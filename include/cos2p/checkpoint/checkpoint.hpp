@@ -15,10 +15,10 @@ namespace cos2p {
 
 /// Present layout of the file, and the oldest that is read; others are refused. checkpoints/README.md
 /// documents each path.
-inline constexpr int kSchemaVersion = 5;
+inline constexpr int kSchemaVersion = 6;
 inline constexpr int kOldestSchemaVersion = 2;
 
-/// What all processes of a run must have in common, in words: "cos2p 0.1.0, checkpoints of version 5, little
+/// What all processes of a run must have in common, in words: "cos2p 0.1.0, checkpoints of version 6, little
 /// endian".
 std::string program_in_words(const std::string& program_version);
 

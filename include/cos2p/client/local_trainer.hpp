@@ -29,6 +29,7 @@ struct LocalUpdate {
 /// What one local round of one client gave.
 struct LocalRound {
   ClientId client;
+  Assignment assignment;             ///< of the task
   int index = 0;                     ///< which local round of this client, 0-based
   int started_in = 0;                ///< server round that was open when it began
   std::vector<LocalUpdate> updates;  ///< one per trained segment, in table order

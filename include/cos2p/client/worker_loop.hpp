@@ -12,10 +12,10 @@ struct WorkerLoopOptions {
   /// Push the round before, and pull for the next one, while a round is computed; not in lockstep.
   bool overlap = false;
   std::function<bool()> stop_requested;  ///< SIGTERM to this worker: leave in order
-  /// Seconds that the optimizer steps and the transfers of a client's local round take at least: a slower
-  /// device is emulated by sleeping. Empty: none is.
-  std::function<double(ClientId, int index, int steps)> emulated_compute_s;
-  std::function<double(ClientId, int index)> emulated_transfer_s;
+  /// Seconds that the optimizer steps and the transfers of a client's local round with an assignment take at
+  /// least: a slower device is emulated by sleeping. Empty: none is. The threads of --overlap call both.
+  std::function<double(ClientId, const Assignment&, int index, int steps)> emulated_compute_s;
+  std::function<double(ClientId, const Assignment&, int index)> emulated_transfer_s;
 };
 
 /// How a worker's run ended.

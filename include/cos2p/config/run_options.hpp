@@ -155,7 +155,8 @@ struct RunOptions {
   RingOptions ring;
   double suspect_after_s = 30, worker_timeout_s = 120;  ///< ServerLoopOptions
   int bad_messages = 100;                               ///< ServerLoopOptions
-  bool replan = true;  ///< where a segment has too few trainers left, others get other submodels
+  bool replan = true;       ///< where a segment has too few trainers left, others get other submodels
+  double replan_speed = 0;  ///< factor by which a client's speed changes before its submodel does; 0 = never
   bool stop_uncovered = false;
   bool accept_joins = false;
   int join_port = 0;   ///< 0 = a free one

@@ -49,6 +49,10 @@ BalanceKind parse_balance_kind(const std::string& text);
 Assignment plan_client(const SegmentTable& table, const TrainingShape& training, const ClientBudget& budget,
                        BalanceKind balance, int frozen_blocks, WidthBalance width = WidthBalance::even);
 
+/// The smallest submodel of this balance, whatever the budget.
+Assignment smallest_submodel(const SegmentTable& table, BalanceKind balance, int frozen_blocks,
+                             WidthBalance width = WidthBalance::even);
+
 /// The submodel with a rolling window of trained blocks whose every window is within the budget: as long and
 /// as wide as the depth and width that `balance` gives for a step of its ladder. An assignment that is not
 /// rolling where no such window fits, or where plan_client() keeps all blocks anyway. Where a budget does not
@@ -105,12 +109,22 @@ int most_trainers(const SegmentTable& table, const TrainingShape& training,
 FleetPlan plan_fleet(const SegmentTable& table, const TrainingShape& training,
                      const std::vector<ClientBudget>& budgets, int clients, const FleetRules& rules);
 
-/// The plan while only some clients are `present` (by client): that of the start, but where segments have
-/// lost trainers below `min_trainers`, present clients get other shapes as in plan_fleet(), as far as that
-/// helps. Absent clients keep what they had, and count nowhere in `trainers`. `notes` are about this plan
-/// alone. Only SubmodelKind::fit has other shapes.
+/// What a client's device gives at present, beside its budget.
+struct MeasuredLimit {
+  double step_flops = HUGE_VAL;     ///< that an optimizer step may take
+  std::int64_t memory = INT64_MAX;  ///< bytes that a training step may take
+  bool operator==(const MeasuredLimit& o) const { return step_flops == o.step_flops && memory == o.memory; }
+};
+
+/// The plan while only some clients are `present`, and have these `limits` (both by client): that of the
+/// start, but a client whose limit does not hold what it has gets the largest submodel that it holds, or the
+/// smallest of its balance where none is small enough. Where segments have lost trainers below
+/// `min_trainers`, present clients get other shapes as in plan_fleet(), as far as that helps; limits of FLOPs
+/// give way where a segment would lose trainers by them. Absent clients keep what they had, and count nowhere
+/// in `trainers`. `notes` are about this plan alone. Only SubmodelKind::fit has other shapes.
 FleetPlan plan_present(const SegmentTable& table, const TrainingShape& training, const FleetPlan& start,
-                       const std::vector<bool>& present, const FleetRules& rules);
+                       const std::vector<bool>& present, const std::vector<MeasuredLimit>& limits,
+                       const FleetRules& rules);
 
 /// The largest part of a batch with which a client trains this within its budget; 0 = the whole batch.
 int choose_micro_batch(const SegmentTable& table, const TrainingShape& training, const Assignment& assignment,

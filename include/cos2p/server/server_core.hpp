@@ -66,6 +66,7 @@ class ServerCore {
   void set_plan(std::vector<Assignment> plan, double now_s);
   /// The plan that was set last, or that of the start.
   const std::vector<Assignment>& latest_plan() const { return next_plan_.empty() ? plan_ : next_plan_; }
+  const std::vector<Assignment>& plan() const { return plan_; }  ///< of the open round, by client
   const std::vector<bool>& present() const { return present_; }
   /// Whether another worker may go on with this client now: in lockstep not before the round closes in which
   /// it has reported.

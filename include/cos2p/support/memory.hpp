@@ -15,7 +15,25 @@ bool reset_peak_resident();
 /// each one, which costs page faults: a seventh of a small model's step. Blocks above 32 MiB are still given
 /// back.
 void keep_freed_memory();
+/// Gives what keep_freed_memory() has kept back to the system.
+void release_freed_memory();
 /// Memory of this machine, bytes; a container's limit where one is set.
 std::uint64_t machine_memory_bytes();
+/// Memory that can still be taken without swap, bytes: of the machine, or what a container's limit leaves; 0
+/// where the machine does not tell.
+std::uint64_t available_memory_bytes();
+
+/// How much memory this process can have for work that has begun after this was made: what it has taken
+/// since, and what is available beyond a twentieth of the machine's memory. A process that holds all it needs
+/// on a machine that is full may so have less than it holds. Processes that share a machine each see all that
+/// is available.
+class FreeMemory {
+ public:
+  FreeMemory();
+  std::int64_t bytes() const;  ///< above 0; 0 where the machine does not tell
+
+ private:
+  std::uint64_t resident_at_start_;
+};
 
 }  // namespace cos2p

@@ -55,6 +55,9 @@ struct RoundReport {
   std::int64_t peak_resident = 0;  ///< bytes: the process
   double energy_j = std::numeric_limits<double>::quiet_NaN();  ///< that the machine took from the pull to the
                                                                ///< push (EnergyMeter)
+  /// Bytes that it can have for training, as its machine is at the end of the round (FreeMemory); 0 = not
+  /// known.
+  std::int64_t free_memory = 0;
 };
 static_assert(std::is_trivially_copyable_v<RoundReport>);
 
