@@ -170,7 +170,7 @@ void LocalTrainer::State::prepare(ModelReader& server, const ClientTask& task, c
     kept.resize(static_cast<std::size_t>(flat.numel()));
     gather_segment(segment, units_here, scratch(segment), kept);
     flat.copy_(torch::from_blob(kept.data(), {flat.numel()}));
-    if (!changed_here || setup.merge != MergeKind::deltas) continue;
+    if (!changed_here || setup.pushed != MergeKind::deltas) continue;
     torch::Tensor& received = resident.received[id.value()];
     if (received.defined()) {
       received.copy_(flat);
@@ -220,7 +220,7 @@ LocalRound LocalTrainer::State::hand_over(const ClientTask& task, int index, con
   feedback.keep_only(task.client, trained);
   for (SegmentId id : trained) {
     torch::Tensor pushed = resident.model->flat(id);
-    if (setup.merge == MergeKind::deltas) {
+    if (setup.pushed == MergeKind::deltas) {
       torch::Tensor& received = resident.received.at(id.value());
       at::sub_out(received, pushed, received);
       pushed = received;
@@ -253,7 +253,7 @@ std::optional<LocalRound> LocalTrainer::State::run_linear(ModelReader& server, c
   }
   report.bytes_pulled = server.bytes_pulled() - pulled;
   std::vector<float> received;
-  if (setup.merge == MergeKind::deltas) received.assign(linear->values().begin(), linear->values().end());
+  if (setup.pushed == MergeKind::deltas) received.assign(linear->values().begin(), linear->values().end());
   {
     const ScopedTimer timer(report.compute_s);
     if (!linear->run(task.client, index, notice, keep_going, report)) return std::nullopt;
@@ -262,12 +262,12 @@ std::optional<LocalRound> LocalTrainer::State::run_linear(ModelReader& server, c
   if (!setup.shares_process) report.peak_resident = narrow<std::int64_t>(peak_resident_bytes());
   report.updates = 1;
   Span<const float> pushed = linear->values();
-  if (setup.merge == MergeKind::deltas) {
+  if (setup.pushed == MergeKind::deltas) {
     std::transform(pushed.begin(), pushed.end(), received.begin(), received.begin(), std::minus<>());
     pushed = received;
   }
   round.updates.push_back(update_of(task, index, id, version, {}, pushed));
-  if (setup.merge == MergeKind::deltas) round.updates.back().own_values();
+  if (setup.pushed == MergeKind::deltas) round.updates.back().own_values();
   return round;
 }
 

@@ -210,7 +210,7 @@ bool UnitChooser::due(const ClientTask& task, int index) const {
 void UnitChooser::choose(ModelReader& server, const ClientTask& task, int index, RoundReport& report) {
   const WidthRule rule = setup_.width.rule;
   Choice choice(setup_, device_, server, task, setup_.width.choice_of(index));
-  TrainingShape training = training_shape(setup_.local, setup_.merge);
+  TrainingShape training = training_shape(setup_.local, setup_.pushed);
   training.micro_batch = micro_batch_of(setup_, task);
   MaskPhase phase;
   if (needs_data(rule)) phase = plan_mask_phase(*setup_.table, task.assignment, training);

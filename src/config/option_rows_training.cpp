@@ -47,8 +47,8 @@ void add_policy(Table& t) {
   t.group("Server", kTrain | kPlan);
   t.choice<MergeKind>(
       "merge", AT(policy.merge),
-      "what an update holds: the trained values, or what training added to the values that the "
-      "client received (a client then holds the trained weights twice)");
+      "what a merge takes: the trained values, or what training added to the values that the client "
+      "received (which it then holds beside the trained ones, but with --policy sync)");
   t.group("Server", kTrain);
   only(
       t.choice<NormalizeKind>("normalize", AT(policy.normalize),

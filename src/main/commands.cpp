@@ -20,7 +20,8 @@ int run_plan(const CommandLine& command) {
       shape.reads_texts()
           ? complete_text_model(options, shape.vocabulary, shape.classes)
           : complete_model(options, shape.image_height, shape.image_width, shape.channels, shape.classes));
-  const TrainingShape training = training_shape(options.local, options.policy.merge);
+  const TrainingShape training =
+      training_shape(options.local, pushed_kind(options.policy, options.local.push_dtype));
   std::vector<ClientBudget> budgets;
   for (const std::string& text : options.budgets)
     budgets.push_back(parse_budget(text, table, training, "--memory-budget"));

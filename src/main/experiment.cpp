@@ -126,7 +126,7 @@ Experiment make_experiment(const RunOptions& options, int workers,
   }
   const LabelledSet& train = e.train->set();
   e.table = std::make_unique<SegmentTable>(e.model);
-  e.training = training_shape(options.local, options.policy.merge);
+  e.training = training_shape(options.local, pushed_kind(options.policy, options.local.push_dtype));
   e.clients =
       options.clients > 0
           ? options.clients

@@ -35,7 +35,7 @@ LocalTrainer::Setup trainer_setup(const Experiment& e) {
   setup.fleet = &e.fleet.assignments;
   setup.local = e.options.local;
   setup.width = e.options.width;
-  setup.merge = e.options.policy.merge;
+  setup.pushed = pushed_kind(e.options.policy, e.options.local.push_dtype);
   setup.seed = e.options.seed;
   setup.device = e.options.device;
   setup.shares = &e.shares;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <functional>
 #include <limits>
 
 #include "cos2p/server/staging_pool.hpp"
@@ -225,7 +226,7 @@ UpdateVerdict Aggregator::check_age(const MessageHeader& header, std::string& re
   return UpdateVerdict::accepted;
 }
 
-UpdateVerdict Aggregator::add(Message update, double now_s, std::string& reason) {
+UpdateVerdict Aggregator::take(Message update, double now_s, Form form, std::string& reason) {
   UpdateVerdict verdict = check_shape(update.header, reason);
   if (verdict == UpdateVerdict::accepted) verdict = check_age(update.header, reason);
   if (verdict != UpdateVerdict::accepted) return verdict;
@@ -259,6 +260,14 @@ UpdateVerdict Aggregator::add(Message update, double now_s, std::string& reason)
     return UpdateVerdict::not_finite;
   }
   pending.staleness = narrow<std::int32_t>(store_.version(id) - header.base_version);
+  if (form == Form::pushed && policy_.merge != pushed_kind(policy_, header.value_type)) {
+    if (pending.staleness > 0) {
+      reason = fmt::format("{}: what it was trained from, {} versions ago, is not known any more",
+                           segment.name, pending.staleness);
+      return UpdateVerdict::stale;
+    }
+    subtract_present(segment, pending);
+  }
   pending.weight = weight_of(client.trainer, *assignment);
   pending.discounted =
       quantize_weight(pending.weight * staleness_discount(policy_, pending.staleness) * pace(header));
@@ -269,6 +278,17 @@ UpdateVerdict Aggregator::add(Message update, double now_s, std::string& reason)
   state.pending.push_back(std::move(pending));
   if (state.updates() >= kMaxUpdatesPerMerge / 2) fold(id);
   return UpdateVerdict::accepted;
+}
+
+/// Makes the values of an update what they add to those that the server has.
+void Aggregator::subtract_present(const Segment& segment, Pending& pending) const {
+  const auto count = static_cast<std::size_t>(value_count(pending.header));
+  std::vector<float> present(count), pushed(count);
+  gather_segment(segment, pending.units, store_.values(segment.id), present);
+  std::byte* const body = pending.body.data() + values_offset(pending.header.bitmap_bytes);
+  std::memcpy(pushed.data(), body, count * sizeof(float));
+  std::transform(pushed.begin(), pushed.end(), present.begin(), pushed.begin(), std::minus<>());
+  std::memcpy(body, pushed.data(), count * sizeof(float));
 }
 
 int Aggregator::active_trainers(SegmentId id) const {

@@ -94,8 +94,8 @@ void Aggregator::restore(const Checkpoint& checkpoint) {
     last_round = std::min(last_round, saved.client_round - 1);
     std::string reason;
     const UpdateVerdict verdict =
-        add(std::move(message), checkpoint.state.open_since_s.at(static_cast<std::size_t>(saved.segment)),
-            reason);
+        take(std::move(message), checkpoint.state.open_since_s.at(static_cast<std::size_t>(saved.segment)),
+             Form::merged, reason);
     if (verdict != UpdateVerdict::accepted) {
       fail(ExitCode::checkpoint,
            "a pending update in the checkpoint does not fit (client {}, {}), resume from an older one",

@@ -229,6 +229,30 @@ BOOST_AUTO_TEST_CASE(who_changed_nothing_does_not_count_where_asked) {
   BOOST_TEST(value() == 1.25F);  // 0.5 (1 + 4) / 2
 }
 
+// In lockstep clients push values, of which the server takes off what they were trained from.
+BOOST_AUTO_TEST_CASE(in_lockstep_the_server_forms_the_deltas) {
+  PolicyOptions policy = policy_of(PolicyKind::sync);
+  policy.merge = MergeKind::deltas;
+  policy.normalize = NormalizeKind::changed;
+  policy.weighting = WeightingKind::uniform;
+  BOOST_TEST((pushed_kind(policy, ValueType::float32) == MergeKind::values));
+  BOOST_TEST((pushed_kind(policy, ValueType::bf16) == MergeKind::deltas));
+  BOOST_TEST((pushed_kind(policy_of(PolicyKind::sync), ValueType::bf16) == MergeKind::values));
+  Aggregator a(table, store, policy, trainers(2), 1);
+  for (const int client : {0, 1}) a.add(constant_update(attention(), client, 0, 0, 1), 0, reason);
+  a.merge_ready(0);
+  BOOST_TEST(value() == 1);
+  a.add(constant_update(attention(), 0, 1, 1, 1), 0, reason);  // as it was: no change, which does not count
+  a.add(constant_update(attention(), 1, 1, 1, 3), 0, reason);
+  a.merge_ready(0);
+  BOOST_TEST(value() == 3);
+  BOOST_TEST((a.add(constant_update(attention(), 0, 2, 1, 5), 0, reason) == UpdateVerdict::stale));
+  BOOST_TEST(reason.find("is not known any more") != std::string::npos);
+  // Elsewhere clients push deltas themselves.
+  policy.kind = PolicyKind::async;
+  BOOST_TEST((pushed_kind(policy, ValueType::float32) == MergeKind::deltas));
+}
+
 BOOST_AUTO_TEST_CASE(the_velocity_goes_on_after_a_restore) {
   PolicyOptions policy = policy_of(PolicyKind::async);
   policy.merge = MergeKind::deltas;

@@ -34,7 +34,9 @@ struct Classes {
     for (const int block : {0, 1}) {
       for (int client = block; client < 3; ++client) {
         const float delta = client == 0 ? 1.0F : (block == 0 ? 4.0F : 8.0F) * static_cast<float>(client);
-        a.add(constant_update(table[table.attention(block)], client, round, base, delta), 0, reason);
+        // In lockstep clients push values.
+        const float pushed = value(block) + delta;
+        a.add(constant_update(table[table.attention(block)], client, round, base, pushed), 0, reason);
         a.merge_ready(0);
       }
     }

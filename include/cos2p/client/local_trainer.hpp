@@ -55,7 +55,7 @@ class LocalTrainer {
     const std::vector<Assignment>* fleet = nullptr;  ///< of all clients, by client
     LocalTrainingOptions local;
     WidthOptions width;
-    MergeKind merge = MergeKind::values;
+    MergeKind pushed = MergeKind::values;  ///< pushed_kind()
     std::uint64_t seed = 0;
     std::string device = "auto";
     int local_rank = 0;

@@ -18,7 +18,7 @@ namespace cos2p {
 
 /// The last two are published settings of the others, and of how updates are merged (policy_settings.hpp).
 enum class PolicyKind { sync, semi_async, async, fedasync, fedbuff };
-/// What an update holds: the trained values, or what training added to the values that the client received.
+/// What a merge takes: the trained values, or what training added to the values that the client received.
 enum class MergeKind { values, deltas };
 enum class DiscountKind { constant, polynomial, hinge };
 enum class WeightingKind { samples, uniform };
@@ -86,8 +86,12 @@ struct LocalTrainingOptions {
   ObjectiveOptions objective;
 };
 
+/// What clients push. In lockstep a client received what the server still has, so that the server can
+/// subtract it and the client need not keep it; not from rounded values, of which the client keeps what
+/// rounding took.
+MergeKind pushed_kind(const PolicyOptions& policy, ValueType push_dtype);
 /// What of these options decides the cost of a step.
-TrainingShape training_shape(const LocalTrainingOptions& local, MergeKind merge);
+TrainingShape training_shape(const LocalTrainingOptions& local, MergeKind pushed);
 
 /// How texts become word pieces.
 struct TextOptions {

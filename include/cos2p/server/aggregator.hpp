@@ -5,6 +5,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "cos2p/checkpoint/checkpoint.hpp"
@@ -54,7 +55,9 @@ class Aggregator {
   /// may call it. Fills `reason`.
   UpdateVerdict check_shape(const MessageHeader& header, std::string& reason) const;
   /// Takes a whole update into the pending ones; `reason` says why it was not.
-  UpdateVerdict add(Message update, double now_s, std::string& reason);
+  UpdateVerdict add(Message update, double now_s, std::string& reason) {
+    return take(std::move(update), now_s, Form::pushed, reason);
+  }
   /// Merges every segment whose rule is fulfilled.
   std::vector<SegmentMerge> merge_ready(double now_s);
 
@@ -112,6 +115,9 @@ class Aggregator {
     std::vector<std::int32_t> last_round;     ///< per segment, of the last accepted update; -1 before
     std::vector<UnitSet> segment_units;       ///< per segment, as last seen
   };
+  /// What the values of an update are: what its client pushed (pushed_kind()), or what a merge takes.
+  enum class Form { pushed, merged };
+  UpdateVerdict take(Message update, double now_s, Form form, std::string& reason);
   UpdateVerdict check_age(const MessageHeader& header, std::string& reason) const;
   /// Whether the client lives and trains the segment in the round that it is in.
   bool trains_now(const ClientState& client, const Segment& segment) const;
@@ -125,6 +131,7 @@ class Aggregator {
   bool all_delivered(const Segment& segment, const SegmentState& state) const;
   std::vector<bool> delivered_to(const SegmentState& state) const;
   SegmentMerge merge(SegmentId id);
+  void subtract_present(const Segment& segment, Pending& pending) const;
   static MergeInput input_of(const Pending& pending);
   void fold(SegmentId id);
 
