@@ -5,6 +5,7 @@
 job_signals=0
 job_mpirun=""
 job_name=""
+job_files=""  # a directory of the caller's that goes with the job
 
 # shellcheck disable=SC2317  # called by trap
 job_on_signal() {
@@ -55,7 +56,7 @@ run_job() {
   printf ' %q' "$@" >&2
   printf '\n' >&2
   trap job_on_signal INT TERM
-  trap 'on_server "rm -rf '"'$state'"'" >/dev/null 2>&1' EXIT
+  trap 'rm -rf "$job_files"; on_server "rm -rf '"'$state'"'" >/dev/null 2>&1' EXIT
 
   # A session of its own: the terminal's Ctrl-C must reach the server alone, not mpirun, which would kill all ranks within a
   # second or two. If this script is killed, mpirun ends too.
@@ -72,7 +73,7 @@ run_job() {
     kill -TERM "$job_mpirun" && sleep 2 && kill -TERM "$job_mpirun" && sleep 5 && kill -KILL "$job_mpirun"
   ) &
   local watcher=$!
-  trap 'kill '"$watcher"' 2>/dev/null || true; on_server "rm -rf '"'$state'"'" >/dev/null 2>&1' EXIT
+  trap 'kill '"$watcher"' 2>/dev/null || true; rm -rf "$job_files"; on_server "rm -rf '"'$state'"'" >/dev/null 2>&1' EXIT
 
   local status=0
   while :; do
