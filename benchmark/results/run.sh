@@ -100,7 +100,11 @@ reached = [float(row["accuracy"]) for row in csv.DictReader(open(sys.argv[1])) i
 print(round(sum(reached) / len(reached), 4))
 PYTHON
         )
-        rows=${!table} extra=(--target-accuracy "$target" --evaluate-every 2)
+        # Clients that push deltas also hold what they received, and shares of such a training are more bytes: here all have the same.
+        budgets=$("$program" inspect "$output/$set/dirichlet/runs/depthfl-seed0/latest" --json | python3 -c '
+import json, sys
+print(*[client["memory_budget_bytes"] for client in json.load(sys.stdin)["clients"][:4]], sep=",")')
+        rows=${!table} extra=(--target-accuracy "$target" --evaluate-every 2 --budgets "$budgets")
         if [[ $table == paced ]]; then extra+=(--compute-budgets "1,0.5,0.25,0.125"); fi
         ;;
       *) echo "run.sh: unknown table '$table' (--tables), see --help" >&2 && exit 2 ;;

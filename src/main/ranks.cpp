@@ -217,6 +217,7 @@ int serve(MpiRuntime& mpi, const CommandLine& command, const Experiment& e,
       return watch.observe({ClientId(row.client), row.client_round, row.time_s, row.report.steps,
                             row.report.compute_s, row.report.free_memory});
     };
+    hooks.seated = [&watch](ClientId client) { watch.forget(client); };
     hooks.plan_begun = [&watch](const std::vector<Assignment>& assignments) {
       watch.begin_plan(assignments);
     };

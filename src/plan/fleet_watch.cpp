@@ -30,6 +30,14 @@ void FleetWatch::begin_plan(const std::vector<Assignment>& assignments) {
   }
 }
 
+void FleetWatch::forget(ClientId client) {
+  const auto c = static_cast<std::size_t>(client.value());
+  const Assignment assignment = clients_.at(c).assignment;
+  limits_[c] = {};
+  clients_[c] = {};
+  set_assignment(c, assignment);
+}
+
 void FleetWatch::set_assignment(std::size_t client, const Assignment& assignment) {
   Client fresh;
   fresh.assignment = assignment;

@@ -308,6 +308,7 @@ class ServerLoop {
         const bool starts = core_.may_start(seat.client);
         ClientTask task;
         if (starts) {
+          if (hooks_.seated) hooks_.seated(seat.client);
           set_present({seat.client}, true);
           core_.set_suspect(seat.client, false, merger_.now());
           task = core_.tasks()[static_cast<std::size_t>(seat.client.value())];

@@ -81,6 +81,18 @@ BOOST_AUTO_TEST_CASE(a_client_that_is_fast_again_at_once_is_not_left_with_little
   BOOST_TEST(w.step_flops() > 0.8 * w.start.costs[1].step_flops);
 }
 
+BOOST_AUTO_TEST_CASE(what_a_device_showed_is_not_held_against_the_next_one) {
+  Watched w(2);
+  BOOST_TEST(w.rounds(1e9, kPlenty) == 0);
+  BOOST_TEST(w.rounds(0.2e9, w.start.costs[1].memory.total() / 2) > 0);
+  BOOST_TEST(!(w.watch.limits()[1] == MeasuredLimit{}));
+  w.watch.forget(ClientId(1));
+  BOOST_TEST((w.watch.limits()[1] == MeasuredLimit{}));
+  w.plan_anew();
+  BOOST_TEST((w.assignment == w.start.assignments[1]));
+  BOOST_TEST(w.rounds(0.2e9, kPlenty) == 0);  // its own measure
+}
+
 BOOST_AUTO_TEST_CASE(a_moment_is_not_enough) {
   Watched w(2);
   w.round_s = 0.01;

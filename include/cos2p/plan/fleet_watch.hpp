@@ -33,6 +33,8 @@ class FleetWatch {
   };
   /// True where the client's limit is another one now.
   bool observe(const Observation& seen);
+  /// Another worker, perhaps on another device, executes the client from now on.
+  void forget(ClientId client);
   /// These hold from now on, by client.
   void begin_plan(const std::vector<Assignment>& assignments);
   const std::vector<MeasuredLimit>& limits() const { return limits_; }  ///< by client

@@ -33,10 +33,11 @@ struct ServerLoopHooks {
   std::function<bool(WorkerRank)> process_gone;  ///< known at once for workers of this host; may be empty
   /// The plan while only these clients (by client) are present; empty where plans do not change.
   std::function<FleetPlan(const std::vector<bool>& present)> replan;
-  /// A client has reported a local round: true where `replan` would give it another submodel now. And by
-  /// client, what holds from now on. Both empty or both not.
+  /// A client has reported a local round: true where `replan` would give it another submodel now. By client,
+  /// what holds from now on. A client has got another worker. All empty or none.
   std::function<bool(const ClientRow& row)> observe;
   std::function<void(const std::vector<Assignment>& assignments)> plan_begun;
+  std::function<void(ClientId)> seated;
   std::function<int(ClientId)> worker_of;  ///< rank of the worker that executes a client; 0 = an open seat
   /// Workers that have joined since the last call; empty where none may.
   std::function<std::vector<JoinServer::Newcomer>()> newcomers;
