@@ -261,6 +261,7 @@ class StateReader {
       round.client_round = item.get<std::int32_t>("client_round");
       check_round(item, "client_round", round.client_round);
       round.deliver_at_s = item.get<double>("deliver_at_s");
+      if (schema_version_ >= 6) round.deltas = item.get<std::int32_t>("deltas");
       round.report = one_row<RoundReport>(item, "report", report_columns(schema_version_));
       round.updates = read_updates(item.open_group("updates"));
       state.in_flight.push_back(std::move(round));

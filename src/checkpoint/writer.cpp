@@ -211,6 +211,7 @@ void write_state(h5::Group root, const Checkpoint& checkpoint) {
     item.set("client", round.client);
     item.set("client_round", round.client_round);
     item.set("deliver_at_s", round.deliver_at_s);
+    item.set("deltas", round.deltas);
     item.write_table("report", report_columns(), std::vector<RoundReport>{round.report});
     h5::Group updates = item.create_group("updates");
     for (std::size_t u = 0; u < round.updates.size(); ++u)

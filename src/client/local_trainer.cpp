@@ -13,7 +13,6 @@
 #include "cos2p/model/weight_mask.hpp"
 #include "cos2p/plan/planner.hpp"
 #include "cos2p/support/clock.hpp"
-#include "cos2p/support/machine.hpp"
 #include "cos2p/support/memory.hpp"
 #include "cos2p/support/narrow.hpp"
 #include "error_feedback.hpp"
@@ -46,11 +45,10 @@ struct LocalTrainer::State {
   Setup setup;
   torch::Device device;
   UnitChooser units;
-  bool trains_in_main_memory;  ///< boards, which tell what they are, share it with their GPU
+  FreeMemory free_memory;
   Resident resident;
   std::map<int, Assignment> assigned;  ///< by client
   ErrorFeedback feedback;
-  FreeMemory free_memory;
   std::unique_ptr<LinearTraining> linear;  ///< in place of a Vit, where the model is linear
   std::vector<float> full, kept;           ///< one segment as pulled, and its kept part; reused
 
@@ -59,13 +57,13 @@ struct LocalTrainer::State {
         device(setup.table->options().linear() ? torch::Device(torch::kCPU)
                                                : choose_device(setup.device, setup.local_rank)),
         units(setup, device),
-        trains_in_main_memory(device.is_cpu() || !describe_machine().board.empty()),
+        free_memory(std::max(1, setup.local_ranks)),
         feedback(setup.local.push_dtype),
         full(static_cast<std::size_t>(setup.table->largest_segment())) {
     if (setup.table->options().linear()) linear = std::make_unique<LinearTraining>(setup);
   }
 
-  /// Of tensors that are the client's and live between its rounds, or make way for it.
+  /// Of tensors that are the client's and live between its rounds.
   std::int64_t resident_bytes(int client) const {
     std::int64_t bytes = feedback.bytes(client);
     if (resident.model) {
@@ -77,8 +75,11 @@ struct LocalTrainer::State {
   Span<float> scratch(const Segment& segment) {
     return {full.data(), static_cast<std::size_t>(segment.numel)};
   }
-  /// Where it is another one than before, what that needed goes back to the system: it may be short of it.
+  /// What another client of this process left makes way, which may be more than this one may have. Where the
+  /// assignment is another one than before, what that needed goes back to the system, which may be short of
+  /// it.
   void take_assignment(const ClientTask& task) {
+    if (resident.client != task.client) resident = Resident{};
     const auto [last, is_first] = assigned.try_emplace(task.client, task.assignment);
     if (is_first || last->second == task.assignment) return;
     last->second = task.assignment;
@@ -276,10 +277,10 @@ std::optional<LocalRound> LocalTrainer::run(ModelReader& server, const ClientTas
   if (state_->linear) return state_->run_linear(server, task, index, notice, keep_going);
   RoundReport report;
   const std::int64_t pulled = server.bytes_pulled();
+  state_->take_assignment(task);
   // Tensors of others in this process (a server that evaluates, in-process) are not this client's.
   const std::int64_t others = tensor_memory::current() - state_->resident_bytes(task.client);
   tensor_memory::reset_peak();
-  state_->take_assignment(task);
   const Assignment window = window_at(*state_->setup.table, task.assignment, index);
   if (state_->units.due(task, index)) {
     // A mask phase needs the memory that the last model holds.
@@ -300,7 +301,8 @@ std::optional<LocalRound> LocalTrainer::run(ModelReader& server, const ClientTas
   report.peak_memory = tensor_memory::peak() - others;
   if (!state_->setup.shares_process) {
     report.peak_resident = narrow<std::int64_t>(peak_resident_bytes());
-    if (state_->trains_in_main_memory) report.free_memory = state_->free_memory.bytes();
+    // What a GPU's driver holds is not seen in the process.
+    if (state_->device.is_cpu()) report.free_memory = state_->free_memory.bytes();
   }
   return state_->hand_over(task, index, report);
 }

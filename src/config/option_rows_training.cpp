@@ -48,7 +48,8 @@ void add_policy(Table& t) {
   t.choice<MergeKind>(
       "merge", AT(policy.merge),
       "what a merge takes: the trained values, or what training added to the values that the client "
-      "received (which it then holds beside the trained ones, but with --policy sync)");
+      "received (which it then holds beside the trained ones; not with --policy sync, where the server still "
+      "has them, unless --push-dtype rounds)");
   t.group("Server", kTrain);
   only(
       t.choice<NormalizeKind>("normalize", AT(policy.normalize),

@@ -10,6 +10,7 @@
 #include <fstream>
 #include <random>
 
+#include "cos2p/kernels/merge.hpp"
 #include "cos2p/model/initial_values.hpp"
 #include "cos2p/server/server_core.hpp"
 #include "cos2p/support/blas.hpp"
@@ -132,6 +133,16 @@ Experiment make_experiment(const RunOptions& options, int workers,
           ? options.clients
           : (workers > 0 ? workers
                          : narrow<int>(std::max(options.budgets.size(), options.compute_budgets.size())));
+  const int per_round = options.simulation.clients_per_round;
+  const int at_once = per_round > 0 ? std::min(per_round, e.clients) : e.clients;
+  if (options.policy.merge != pushed_kind(options.policy, options.local.push_dtype) &&
+      at_once >= kMaxUpdatesPerMerge) {
+    // A merge in the middle of a round would take away what the rest of it was trained from.
+    fail(ExitCode::usage,
+         "--clients {} are too many for --policy sync --merge deltas (a merge takes at most {} updates), let "
+         "fewer take part in a round or use --merge values",
+         at_once, kMaxUpdatesPerMerge - 1);
+  }
   if (workers > e.clients) {
     fail(ExitCode::usage,
          "--clients {}: fewer clients than the {} workers (a worker would have nothing to do), start {} "
@@ -247,7 +258,12 @@ void check_resumable(const Checkpoint& checkpoint, const Experiment& e, const st
   const std::vector<ClientRecord> records = client_records(e);
   for (std::size_t c = 0; c < records.size(); ++c) {
     if (!(records[c].assignment == checkpoint.clients[c].assignment)) {
-      refuse(fmt::format("submodel of client {}", c), checkpoint.clients[c].budget, records[c].budget);
+      const auto shown = [](const ClientRecord& record) {
+        const Assignment& a = record.assignment;
+        return fmt::format("of {} blocks, {} heads and {} neurons (budget {})", a.kept_blocks, a.heads,
+                           a.neurons, record.budget);
+      };
+      refuse(fmt::format("submodel of client {}", c), shown(checkpoint.clients[c]), shown(records[c]));
     }
     if (records[c].class_counts != checkpoint.clients[c].class_counts) {
       refuse(fmt::format("data of client {}", c),

@@ -58,7 +58,7 @@ std::unique_ptr<Prepared> prepare(const JoinWelcome& welcome, const CommandLine&
     vocabulary = Vocabulary::from_text(welcome.vocabulary, welcome.lower_case, "the server's vocabulary");
   prepared->experiment = make_experiment(options, welcome.executors, vocabulary);
   if (!options.emulate_speeds.empty()) set_default_device(prepared->experiment);
-  prepared->part = std::make_unique<WorkerPart>(prepared->experiment, 0);
+  prepared->part = std::make_unique<WorkerPart>(prepared->experiment, 0, 1);
   return prepared;
 }
 

@@ -261,7 +261,8 @@ int work(MpiRuntime& mpi, const Experiment& e) {
   const int workers = mpi.size() - 1;
   RmaWorkerFabric fabric(mpi, *e.table, e.options.ring, clients_per_worker(e, workers),
                          [] { std::this_thread::sleep_for(std::chrono::microseconds(100)); });
-  const WorkerEnd end = WorkerPart(e, mpi.launch().local_rank).run(fabric.channel());
+  const WorkerEnd end =
+      WorkerPart(e, mpi.launch().local_rank, mpi.launch().local_ranks).run(fabric.channel());
   ExitCode code = ExitCode::ok;
   if (end == WorkerEnd::server_gone || end == WorkerEnd::excluded) {
     code = ExitCode::no_workers;

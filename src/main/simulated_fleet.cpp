@@ -360,6 +360,8 @@ void SimulatedFleet::save(Checkpoint& checkpoint) {
       saved.client = c;
       saved.client_round = client.flight->index;
       saved.deliver_at_s = client.flight->deliver_at_s;
+      const RunOptions& options = experiment_.options;
+      saved.deltas = pushed_kind(options.policy, options.local.push_dtype) == MergeKind::deltas ? 1 : 0;
       saved.report = client.flight->round->report;
       for (const LocalUpdate& update : client.flight->round->updates)
         saved.updates.push_back(saved_update(update));
@@ -389,7 +391,13 @@ void SimulatedFleet::restore(const Checkpoint& checkpoint) {
     client.waited_s = client.taking_part ? 0 : -idle_s;
     core_.set_active(ClientId(narrow<std::int32_t>(c)), client.taking_part, now_s_);
   }
+  // They are delivered as float32. What another program or policy pushed in another form is computed again,
+  // as is what was still being computed.
+  const PolicyOptions& policy = experiment_.options.policy;
+  const bool wants_deltas = pushed_kind(policy, ValueType::float32) == MergeKind::deltas;
   for (const InFlightRound& saved : state.in_flight) {
+    const bool has_deltas = saved.deltas < 0 ? policy.merge == MergeKind::deltas : saved.deltas == 1;
+    if (has_deltas != wants_deltas) continue;
     Client& client = clients_[static_cast<std::size_t>(saved.client)];
     Flight flight;
     flight.index = saved.client_round;

@@ -33,10 +33,10 @@ class EmulatedDevices {
 
 }  // namespace
 
-WorkerPart::WorkerPart(const Experiment& e, int local_rank)
+WorkerPart::WorkerPart(const Experiment& e, int local_rank, int local_ranks)
     : trainer_({e.table.get(), e.train.get(), &e.partition, &e.fleet.assignments, e.options.local,
                 e.options.width, pushed_kind(e.options.policy, e.options.local.push_dtype), e.options.seed,
-                e.options.device, local_rank, &e.shares, micro_batches_of(e)}) {
+                e.options.device, local_rank, local_ranks, &e.shares, micro_batches_of(e)}) {
   options_.stop_requested = stop_requested;
   options_.overlap = e.options.local.overlap;
   if (e.options.emulate_speeds.empty()) return;

@@ -12,7 +12,7 @@ class WorkerPart {
  public:
   /// Of an experiment that outlives it. `local_rank`: place among the workers of this host, which chooses the
   /// GPU.
-  WorkerPart(const Experiment& experiment, int local_rank);
+  WorkerPart(const Experiment& experiment, int local_rank, int local_ranks);
   WorkerEnd run(WorkerChannel& channel);
 
  private:

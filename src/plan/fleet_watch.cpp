@@ -6,13 +6,6 @@
 #include "cos2p/support/narrow.hpp"
 
 namespace cos2p {
-namespace {
-
-/// A client that is this near to what it did at first is as fast as then.
-constexpr double kAsAtFirst = 0.9;
-
-}  // namespace
-
 FleetWatch::FleetWatch(const SegmentTable& table, const TrainingShape& training, const FleetPlan& start,
                        double speed_change)
     : table_(table),
@@ -52,6 +45,8 @@ void FleetWatch::set_assignment(std::size_t client, const Assignment& assignment
 }
 
 bool FleetWatch::Measured::add(double time_s, double value) {
+  // So that there are not more than a hundred, however short rounds are.
+  if (!values_.empty() && time_s - values_.back().first < kSeconds / 100) return false;
   values_.push_back({time_s, value});
   const auto enough_without_oldest = [this] {
     return values_.size() > kRounds && values_.back().first - values_[1].first >= kSeconds;
@@ -78,13 +73,13 @@ bool FleetWatch::observe(const Observation& seen) {
   }
   bool changed = false;
   if (seen.free_memory > 0 && client.free.add(seen.time_s, static_cast<double>(seen.free_memory)))
-    changed = judge_memory(client, limits_[c]);
+    changed = judge_memory(client, limits_[c], static_cast<double>(start_.costs[c].memory.total()));
   if (speed_change_ > 0 && seen.compute_s > 0) {
     const Assignment window = window_at(table_, client.assignment, seen.local_round);
     const double flops = estimate_cost(table_, window, training_).step_flops *
                          static_cast<double>(seen.steps) / seen.compute_s;
     if (client.flops.add(seen.time_s, flops))
-      changed = judge_speed(client, limits_[c], start_.costs[c].step_flops) || changed;
+      changed = judge_speed(client, limits_[c], start_.assignments[c], start_.costs[c].step_flops) || changed;
   }
   if (changed) {  // the next reports are of rounds that have begun already
     client.settling = kSettling;
@@ -96,27 +91,37 @@ bool FleetWatch::observe(const Observation& seen) {
 
 // The pace is that of the moment when the present plan was made, times what has changed since: FLOP/s of two
 // submodels do not compare two devices, as narrow submodels do fewer on the same one. For the same reason the
-// pace is not below what the FLOP/s of the start and of a smaller submodel say.
-bool FleetWatch::judge_speed(Client& client, MeasuredLimit& limit, double step_flops) const {
+// pace is not below what the FLOP/s of the start and of a smaller submodel say. With the submodel of the
+// start it is what these two say.
+bool FleetWatch::judge_speed(Client& client, MeasuredLimit& limit, const Assignment& start_assignment,
+                             double step_flops) const {
   const double present = client.flops.median();
-  if (client.start_flops == 0) client.start_flops = present;
+  const bool as_at_start = client.assignment == start_assignment;
+  if (client.start_flops == 0 && as_at_start) client.start_flops = present;
   if (client.first_flops == 0) client.first_flops = present;
-  const double least = client.pace < 1 ? present / client.start_flops : 0;
-  const double pace = std::max(client.pace * present / client.first_flops, least);
+  const double against_start = client.start_flops > 0 ? present / client.start_flops : 0;
+  double pace = client.pace * present / client.first_flops;
+  if (as_at_start) pace = against_start;
+  if (client.pace < 1) pace = std::max(pace, against_start);
   const bool slower = pace * speed_change_ <= client.pace;
-  const bool faster = client.pace < 1 && pace >= std::min(client.pace * speed_change_, kAsAtFirst);
+  // Half-way between slow and as fast as at first: a small submodel does not show all that a device can do.
+  const double as_at_first = 1 / std::sqrt(speed_change_);
+  const bool faster = client.pace < 1 && pace >= std::min(client.pace * speed_change_, as_at_first);
   if (!slower && !faster) return false;
-  client.pace = pace >= kAsAtFirst ? 1 : pace;
+  client.pace = pace >= as_at_first ? 1 : pace;
   limit.step_flops = client.pace < 1 ? client.pace * step_flops : HUGE_VAL;
   return true;
 }
 
-bool FleetWatch::judge_memory(const Client& client, MeasuredLimit& limit) const {
+bool FleetWatch::judge_memory(const Client& client, MeasuredLimit& limit, double start_need) const {
   constexpr double kReserve = 0.9, kGrowth = 1.5;
   const double free = client.free.median();
   const bool short_of_it = free < client.needed_memory;
-  const bool grown =
-      limit.memory != INT64_MAX && kReserve * free > kGrowth * static_cast<double>(limit.memory);
+  // Also where all that the start's submodel needs is there: a little more than that may be all there ever
+  // is.
+  const double enough = std::min(kGrowth * static_cast<double>(limit.memory), start_need);
+  const bool grown = limit.memory != INT64_MAX && static_cast<double>(limit.memory) < start_need &&
+                     kReserve * free >= enough;
   if (!short_of_it && !grown) return false;
   const MeasuredLimit before = limit;
   limit.memory = static_cast<std::int64_t>(kReserve * free);

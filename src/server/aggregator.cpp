@@ -267,6 +267,12 @@ UpdateVerdict Aggregator::take(Message update, double now_s, Form form, std::str
       return UpdateVerdict::stale;
     }
     subtract_present(segment, pending);
+    const PackedValues difference = pending.values();
+    if (!values_in_range(difference.type, difference.deciding())) {
+      reason = fmt::format("{}: a value is {} or more away from what it was trained from", segment.name,
+                           kValueLimit);
+      return UpdateVerdict::not_finite;
+    }
   }
   pending.weight = weight_of(client.trainer, *assignment);
   pending.discounted =

@@ -86,21 +86,26 @@ std::uint64_t machine_memory_bytes() {
 std::uint64_t available_memory_bytes() {
   const std::uint64_t available = listed_bytes("/proc/meminfo", "MemAvailable:");
   const std::uint64_t limit = group_bytes(kGroupLimit);
-  if (limit == 0) return available;
+  if (available == 0 || limit == 0) return available;
   // What the group holds of files can be given back, as it is counted in MemAvailable.
   const std::uint64_t held = group_bytes("/sys/fs/cgroup/memory.current");
-  return std::min(available, limit - std::min(limit, held) + inactive_file_bytes());
+  const std::uint64_t left = limit - std::min(limit, held) + inactive_file_bytes();
+  return std::max<std::uint64_t>(1, std::min(available, left));
 }
 
-FreeMemory::FreeMemory() : resident_at_start_(resident_bytes()) {}
+FreeMemory::FreeMemory(int sharers) : sharers_(sharers), resident_at_start_(resident_bytes()) {}
 
+// Each of the sharers takes its part of what is missing too: if each took all of it, all would make room for
+// all, and then grow again together.
 std::int64_t FreeMemory::bytes() const {
+  constexpr std::uint64_t kMostReserved = 512 << 20;
   const std::uint64_t available = available_memory_bytes();
   if (available == 0) return 0;
+  const std::uint64_t reserve = std::min(machine_memory_bytes() / 20, kMostReserved);
+  const auto beyond = static_cast<std::int64_t>(available) - static_cast<std::int64_t>(reserve);
   const std::uint64_t resident = resident_bytes();
-  const std::uint64_t mine = available + resident - std::min(resident, resident_at_start_);
-  const std::uint64_t reserve = machine_memory_bytes() / 20;
-  return static_cast<std::int64_t>(std::max<std::uint64_t>(1, mine - std::min(mine, reserve)));
+  const auto taken = static_cast<std::int64_t>(resident - std::min(resident, resident_at_start_));
+  return std::max<std::int64_t>(1, taken + beyond / sharers_);
 }
 
 }  // namespace cos2p

@@ -111,7 +111,7 @@ RunState random_state(Rng& rng, const SegmentTable& table, int round, std::int32
   }
   for (int i = 0; i < 4; ++i) state.pending.push_back(random_update(rng, table, clients));
   for (int i = 0; i < 2; ++i) {
-    InFlightRound item{i, 3 + i, rng.uniform(), {}, random_report(rng)};
+    InFlightRound item{i, 3 + i, rng.uniform(), i, {}, random_report(rng)};
     for (int u = 0; u < 3 * i; ++u) item.updates.push_back(random_update(rng, table, clients));
     state.in_flight.push_back(std::move(item));
   }
@@ -168,7 +168,9 @@ class ByteSink {
   void one(const PendingUpdate& u) {
     put(u.client, u.client_round, u.segment, u.base_version, u.weight, u.bitmap, u.values);
   }
-  void one(const InFlightRound& r) { put(r.client, r.client_round, r.deliver_at_s, r.updates, r.report); }
+  void one(const InFlightRound& r) {
+    put(r.client, r.client_round, r.deliver_at_s, r.deltas, r.updates, r.report);
+  }
   void one(const SegmentRecord& s) {
     put(s.version, s.updates, s.trainers, s.last_staleness, s.last_updates);
   }

@@ -37,6 +37,7 @@ train 3 "one-class/train.csv has a single class" --dataset ag-news --data-dir on
 train 2 "cannot be reached (there are 3 clients)" "${TINY[@]}" --clients 3 --min-trainers 4
 # A client with a single class is no mistake, but it is said.
 expect 0 "warning: clients 0, 1, 2, .* samples of a single class (--partition shards)" "$C" simulate "${TINY[@]/iid/shards}" --classes-per-client 1 --clients 10 --rounds 1 --output single
+expect 2 "clients 3000 are too many for --policy sync --merge deltas" "$C" simulate "${TINY[@]}" --clients 3000 --policy sync --merge deltas --rounds 1 --output many
 # A row of a comparison names what was written, not how it was passed on.
 expect 2 "row 'heterofl:rolling-windows=true': --rolling-windows has no meaning beside --balance" "$C" compare --dataset synthetic --methods heterofl:rolling-windows=true --output rows
 grep -q cos2p-options out.txt && bad "a message names a file of the program's own: $(cat out.txt)"

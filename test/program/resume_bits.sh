@@ -4,7 +4,7 @@ source "$(dirname "$0")/lib.sh"
 command -v h5diff >/dev/null || { echo "skipped: h5diff is not installed (hdf5-tools)"; exit 77; }
 not_reports=()
 for client in 0 1 2; do not_reports+=(--exclude-path "/in_flight/00000$client/report"); done
-for case in sync semi-async async "semi-async --server-momentum 0.9" "fedbuff --server-momentum 0.5" "sync --method inclusivefl"; do
+for case in sync semi-async async "semi-async --server-momentum 0.9" "fedbuff --server-momentum 0.5" "sync --method inclusivefl" "sync --method fiarse"; do
   read -ra options <<<"$case"
   name=${case// /-}
   run=("$COS2P_BINARY" train --transport in-process --policy "${options[@]}" "${TINY[@]}" --seed 3 --quiet)

@@ -40,4 +40,9 @@ for policy in sync semi-async; do
     h5diff "${not_reports[@]}" "$policy-whole/latest" "$policy-halves/latest" $group >diff.txt || bad "$policy: $group differs after the resume: $(head -3 diff.txt)"
   done
 done
+# What a large client leaves in a process makes way for a small one, and is not measured as its memory.
+expect 0 "checkpoint:" "$COS2P_BINARY" simulate "${TINY[@]/1,0.7,0.5/1,0.3,0.3}" --batch-size 2 --balance shallow --policy semi-async --merge deltas --rounds 3 --quiet --output unlike
+"$COS2P_BINARY" inspect unlike/latest --json | python3 -c '
+import json, sys
+for client in json.load(sys.stdin)["clients"]: assert client["measured_memory_bytes"] <= client["memory_budget_bytes"], client' || bad "a budget is exceeded after a larger client"
 finish

@@ -248,6 +248,12 @@ BOOST_AUTO_TEST_CASE(in_lockstep_the_server_forms_the_deltas) {
   BOOST_TEST(value() == 3);
   BOOST_TEST((a.add(constant_update(attention(), 0, 2, 1, 5), 0, reason) == UpdateVerdict::stale));
   BOOST_TEST(reason.find("is not known any more") != std::string::npos);
+  // Two values in range may be too far from each other.
+  const float far = 0.9F * static_cast<float>(kValueLimit);
+  for (const int client : {0, 1}) a.add(constant_update(attention(), client, 2, 2, -far), 0, reason);
+  a.merge_ready(0);
+  BOOST_TEST(value() == -far);
+  BOOST_TEST((a.add(constant_update(attention(), 0, 3, 3, far), 0, reason) == UpdateVerdict::not_finite));
   // Elsewhere clients push deltas themselves.
   policy.kind = PolicyKind::async;
   BOOST_TEST((pushed_kind(policy, ValueType::float32) == MergeKind::deltas));

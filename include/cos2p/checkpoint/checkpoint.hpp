@@ -116,6 +116,8 @@ struct PendingUpdate {
 struct InFlightRound {
   std::int32_t client = 0, client_round = 0;
   double deliver_at_s = 0;  ///< simulated time
+  /// 1: its updates are deltas, 0: values, whatever a merge takes (pushed_kind()); -1: what a merge takes
+  std::int32_t deltas = -1;
   std::vector<PendingUpdate> updates;
   RoundReport report;
 };

@@ -58,7 +58,7 @@ class LocalTrainer {
     MergeKind pushed = MergeKind::values;  ///< pushed_kind()
     std::uint64_t seed = 0;
     std::string device = "auto";
-    int local_rank = 0;
+    int local_rank = 0, local_ranks = 1;          ///< among the processes of this machine
     const std::vector<double>* shares = nullptr;  ///< per client: budget_share(); for weight masks
     /// Samples at a time of a client with this assignment (choose_micro_batch); 0 or empty = whole batches.
     std::function<int(ClientId client, const Assignment& assignment)> micro_batch;

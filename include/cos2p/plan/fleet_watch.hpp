@@ -13,8 +13,9 @@ namespace cos2p {
 /// What clients' reports say of their devices while a run goes on, and the limits for their submodels that
 /// follow. A client's speed is compared with its own at the start, under the same submodel: who computes
 /// slower by a factor gets as many FLOPs a step as it now does in the time of a step at the start, until it
-/// is faster again by that factor, or as fast as at first. A client whose machine has less memory free than
-/// its submodel's training needs gets 90 % of what is free, until that has grown by half. All by medians of a
+/// is faster again by that factor, or nearly as fast as at first. A client whose machine has less memory free
+/// than its submodel's training needs gets 90 % of what is free, until that has grown by half or is enough
+/// for its submodel of the start. All by medians of a
 /// few local rounds.
 class FleetWatch {
  public:
@@ -64,8 +65,9 @@ class FleetWatch {
     double first_flops = 0;    ///< FLOP/s under this assignment when it was new; 0 = not known yet
     double pace = 1;           ///< of the device against itself at the start, when this plan was made
   };
-  bool judge_speed(Client& client, MeasuredLimit& limit, double step_flops) const;
-  bool judge_memory(const Client& client, MeasuredLimit& limit) const;
+  bool judge_speed(Client& client, MeasuredLimit& limit, const Assignment& start_assignment,
+                   double step_flops) const;
+  bool judge_memory(const Client& client, MeasuredLimit& limit, double start_need) const;
   void set_assignment(std::size_t client, const Assignment& assignment);
 
   const SegmentTable& table_;

@@ -120,7 +120,7 @@ struct MeasuredLimit {
 /// start, but a client whose limit does not hold what it has gets the largest submodel that it holds, or the
 /// smallest of its balance where none is small enough. Where segments have lost trainers below
 /// `min_trainers`, present clients get other shapes as in plan_fleet(), as far as that helps; limits of FLOPs
-/// give way where a segment would lose trainers by them. Absent clients keep what they had, and count nowhere
+/// give way where a segment would have fewer by them. Absent clients keep what they had, and count nowhere
 /// in `trainers`. `notes` are about this plan alone. Only SubmodelKind::fit has other shapes.
 FleetPlan plan_present(const SegmentTable& table, const TrainingShape& training, const FleetPlan& start,
                        const std::vector<bool>& present, const std::vector<MeasuredLimit>& limits,

@@ -19,20 +19,21 @@ void keep_freed_memory();
 void release_freed_memory();
 /// Memory of this machine, bytes; a container's limit where one is set.
 std::uint64_t machine_memory_bytes();
-/// Memory that can still be taken without swap, bytes: of the machine, or what a container's limit leaves; 0
-/// where the machine does not tell.
+/// Memory that can still be taken without swap, bytes: of the machine, or what a container's limit leaves, at
+/// least 1; 0 where the machine does not tell.
 std::uint64_t available_memory_bytes();
 
 /// How much memory this process can have for work that has begun after this was made: what it has taken
-/// since, and what is available beyond a twentieth of the machine's memory. A process that holds all it needs
-/// on a machine that is full may so have less than it holds. Processes that share a machine each see all that
-/// is available.
+/// since, and its part of what is available beyond a reserve, a twentieth of the machine's memory or 512 MiB.
+/// On a machine that is full, a process that holds all it needs may so have less than it holds.
 class FreeMemory {
  public:
-  FreeMemory();
+  /// `sharers`: processes of this machine that look at it so.
+  explicit FreeMemory(int sharers);
   std::int64_t bytes() const;  ///< above 0; 0 where the machine does not tell
 
  private:
+  int sharers_;
   std::uint64_t resident_at_start_;
 };
 
