@@ -310,6 +310,7 @@ namespace {
 void keep_to_limits(const SegmentTable& table, const TrainingShape& training, const FleetRules& rules,
                     const std::vector<MeasuredLimit>& limits, FleetPlan& plan) {
   for (std::size_t c = 0; c < limits.size(); ++c) {
+    if (limits[c] == MeasuredLimit{}) continue;
     Assignment& assignment = plan.assignments[c];
     ClientBudget& budget = plan.budgets[c];
     TrainingShape shape = training;

@@ -3,9 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
-#include "cos2p/support/narrow.hpp"
-
 namespace cos2p {
+
 FleetWatch::FleetWatch(const SegmentTable& table, const TrainingShape& training, const FleetPlan& start,
                        double speed_change)
     : table_(table),

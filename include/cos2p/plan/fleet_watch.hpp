@@ -15,8 +15,7 @@ namespace cos2p {
 /// slower by a factor gets as many FLOPs a step as it now does in the time of a step at the start, until it
 /// is faster again by that factor, or nearly as fast as at first. A client whose machine has less memory free
 /// than its submodel's training needs gets 90 % of what is free, until that has grown by half or is enough
-/// for its submodel of the start. All by medians of a
-/// few local rounds.
+/// for its submodel of the start. All by medians of a few local rounds.
 class FleetWatch {
  public:
   /// `speed_change`: the factor, above 1; 0 = speed limits nothing. What is given outlives the watch.
