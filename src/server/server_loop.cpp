@@ -152,7 +152,9 @@ class ServerLoop {
       int taken = 0;
       for (std::size_t i = 0; i < channels_.size(); ++i) {
         channels_[i]->heartbeat();
-        if (members_.is_alive(i)) taken += channels_[i]->poll(sink_, 16);
+        if (!members_.is_alive(i)) continue;
+        taken += channels_[i]->poll(sink_, 16);
+        if (channels_[i]->serve_pull(core_.store())) ++taken;
       }
       if (const int round = merger_.round(); !stopping() && notice_.round != round) {
         hand_out_new_tasks();  // before the round in which they hold: workers read them when they hear of it

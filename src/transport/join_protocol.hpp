@@ -16,7 +16,7 @@ namespace cos2p::join {
 // and then, from N, operations until one end closes: put and get on a memory (0 ring, 1 store), each answered
 // in order where an answer is due.
 
-inline constexpr int kProtocol = 3;
+inline constexpr int kProtocol = 4;
 inline constexpr std::size_t kSmallText = 64U << 10;  ///< before somebody has shown that it knows the secret
 inline constexpr std::size_t kLargeText = 64U << 20;  ///< a vocabulary
 inline constexpr double kGreetingLimit_s = 10;

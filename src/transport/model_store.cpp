@@ -6,7 +6,6 @@
 #include <atomic>
 #include <cstdlib>
 #include <cstring>
-#include <optional>
 
 #include "cos2p/support/error.hpp"
 #include "cos2p/support/hash.hpp"
@@ -150,6 +149,19 @@ std::uint64_t ModelStore::version(SegmentId id) const {
 std::uint64_t ModelStore::checksum(SegmentId id) const {
   return load_acquire(
       &entry_of(memory_, layout_.at(static_cast<std::size_t>(id.value())).entry_offset)->checksum);
+}
+
+std::optional<std::uint64_t> ModelStore::try_copy(SegmentId id, Span<float> target) const {
+  const Layout& at = layout_.at(static_cast<std::size_t>(id.value()));
+  COS2P_ASSERT(target.size_bytes() == at.values_bytes);
+  const StoreEntry& entry = *entry_of(memory_, at.entry_offset);
+  const std::uint64_t before = load_acquire(&entry.lock);
+  if (before % 2 != 0) return std::nullopt;
+  const std::uint64_t version = load_acquire(&entry.version);
+  racing_copy(target.data(), memory_ + at.values_offset, at.values_bytes);
+  std::atomic_thread_fence(std::memory_order_acquire);  // no value is read after the lock is looked at again
+  if (load_acquire(&entry.lock) != before) return std::nullopt;
+  return version;
 }
 
 Span<std::byte> ModelStore::memory() const {

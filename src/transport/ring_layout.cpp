@@ -22,6 +22,10 @@ std::uint64_t task_check(std::uint64_t sequence, const ClientTask* tasks, std::u
   return hash64(tasks, count * sizeof(ClientTask), sequence ^ (count << 32));
 }
 
+std::uint64_t HeldPieceHeader::expected_check() const {
+  return hash64(this, offsetof(HeldPieceHeader, check));
+}
+
 std::uint64_t SlotHeader::expected_hash() const {
   return hash64(this, offsetof(SlotHeader, header_hash));
 }

@@ -8,6 +8,7 @@
 #include "cos2p/support/hash.hpp"
 #include "cos2p/transport/channel.hpp"
 #include "cos2p/transport/ring_layout.hpp"
+#include "held_copy.hpp"
 #include "streaming_copy.hpp"
 
 namespace cos2p {
@@ -44,6 +45,8 @@ struct ServerChannel::State {
   std::size_t received = 0;
   std::uint64_t skipped = 0;  // number of a message whose remaining slots are passed over
   bool start_lost = false;    // a slot that could not be read stood where a message should begin
+
+  HeldCopy held;
 
   // A slot that is not whole yet: since when, and how often it was looked at.
   double unsettled_since = 0;
@@ -257,6 +260,11 @@ int ServerChannel::poll(MessageSink& sink, int max_slots) {
   return taken;
 }
 
+bool ServerChannel::serve_pull(const ModelStore& store) {
+  const State& s = *state_;
+  return state_->held.serve(load_acquire(&s.worker_words().wanted), store, s.layout, s.memory);
+}
+
 std::uint64_t ServerChannel::slots_taken() const {
   return state_->expected - 1;
 }
@@ -309,6 +317,7 @@ bool ServerChannel::closed_by_worker() const {
 }
 
 void ServerChannel::abandon() {
+  state_->held = HeldCopy();
   if (!state_->open) return;
   state_->drop_message(state_->dropped.truncated, state_->message);
 }

@@ -21,9 +21,9 @@ namespace {
 // What a pull asks for at once. On a slow link each piece must come within the limit for a silent server, and
 // the worker must show between them that it lives; on a fast one a flush for each costs next to nothing.
 constexpr std::size_t kPulledPiece = 4 << 20;
-// In one read of a segment: fewer happen by chance.
-constexpr int kTornReadsToTell = 20;
-
+// A link that was slower than the merges is tried again after so many copies that the server held: a try
+// costs as much as a copy.
+constexpr int kCopiesBetweenTries = 8;
 }  // namespace
 
 void BodyReader::gather(std::byte* target, std::size_t bytes) {
@@ -51,7 +51,8 @@ struct WorkerChannel::State {
         staging(kHashBlock),
         pace(ring->pace()),
         last_read_s(monotonic_seconds()),
-        last_change_s(last_read_s) {}
+        last_change_s(last_read_s),
+        outrun(segments.size()) {}
 
   const SegmentTable& table;
   RingOptions options;
@@ -77,6 +78,9 @@ struct WorkerChannel::State {
   double last_read_s, last_change_s;
   WorkerWords own;
   Backoff backoff;
+  std::vector<int> outrun;         // for each segment the reads in a row that needed a held copy
+  bool told = false;               // that there are such
+  std::uint64_t held_request = 0;  // WantedPiece::request of the last one
   WorkerChannelStats stats;
 
   void wait();
@@ -84,6 +88,10 @@ struct WorkerChannel::State {
   bool refresh(bool patient = false);
   bool server_gone() const;
   void wait_or_give_up(const std::string& what);
+  std::uint64_t get_held_piece(const Segment& segment, std::uint64_t piece, std::byte* target,
+                               std::size_t bytes);
+  std::uint64_t read_held(const Segment& segment, Span<float> values);
+  std::string in_words(const Segment& segment) const { return "segment '" + segment.name + "'"; }
   bool wait_for_slot();
   void send_slot(BodyReader& body, SlotHeader& header);
   void publish_slots();
@@ -206,6 +214,41 @@ void WorkerChannel::State::send_slot(BodyReader& body, SlotHeader& header) {
   headers[(sequence - 1) % layout.slots()] = header;
 }
 
+// Asks the server for a piece and waits until it lies there; returns the version of the copy. The server
+// changes the piece only after the next request.
+std::uint64_t WorkerChannel::State::get_held_piece(const Segment& segment, std::uint64_t piece,
+                                                   std::byte* target, std::size_t bytes) {
+  held_request = held_request % (WantedPiece::kRequests - 1) + 1;
+  own.wanted = WantedPiece{held_request, static_cast<std::uint64_t>(segment.id.value()), piece}.packed();
+  ring->put(&own.wanted, sizeof(own.wanted), RingLayout::worker_words() + offsetof(WorkerWords, wanted));
+  ring->flush_local();
+  HeldPieceHeader header;
+  for (backoff.reset();;) {
+    ring->get_patiently(&header, sizeof(header), layout.held_header());
+    if (header.wanted == own.wanted && header.check == header.expected_check()) {
+      ring->get(target, bytes, layout.held_piece());
+      ring->flush();
+      stats.bytes_pulled += static_cast<std::int64_t>(bytes);
+      if (chained_hash(target, bytes) == header.hash) return header.version;
+    }
+    wait_or_give_up(in_words(segment));
+  }
+}
+
+// The server copies the segment once, and this worker gets the copy at the pace of its link.
+std::uint64_t WorkerChannel::State::read_held(const Segment& segment, Span<float> values) {
+  auto* target = reinterpret_cast<std::byte*>(values.data());
+  const std::size_t bytes = values.size_bytes(), most = layout.held_piece_bytes();
+  std::uint64_t version = 0;
+  for (std::size_t piece = 0; piece * most < bytes; ++piece) {
+    const std::size_t done = piece * most;
+    version = get_held_piece(segment, piece, target + done, std::min(most, bytes - done));
+    beat();
+  }
+  ++stats.held_reads;
+  return version;
+}
+
 WorkerChannel::WorkerChannel(const SegmentTable& table, RingOptions options,
                              std::unique_ptr<RemoteMemory> ring, std::unique_ptr<RemoteMemory> store,
                              Idle idle)
@@ -257,9 +300,11 @@ std::uint64_t WorkerChannel::read_segment(SegmentId id, Span<float> values) {
     fail(ExitCode::internal, "Segment '{}' has {} bytes, the memory for it {}", s.table[id].name,
          at.values_bytes, values.size_bytes());
   }
+  const Segment& segment = s.table[id];
+  int& outrun = s.outrun.at(static_cast<std::size_t>(id.value()));
   StoreEntry before, after;
-  int torn = 0;
-  for (s.backoff.reset();;) {
+  int attempts = outrun == 0 ? s.options.torn_reads : outrun % kCopiesBetweenTries == 0 ? 1 : 0;
+  for (s.backoff.reset(); attempts > 0;) {
     // The entry is known before the values are asked for, and asked for again when all of them are here.
     s.store->get(&before, sizeof(before), at.entry_offset);
     s.store->flush();
@@ -275,18 +320,24 @@ std::uint64_t WorkerChannel::read_segment(SegmentId id, Span<float> values) {
       s.stats.bytes_pulled += static_cast<std::int64_t>(at.values_bytes);
       if (after.lock == before.lock && after.version == before.version &&
           chained_hash(values.data(), at.values_bytes, before.version) == before.checksum) {
+        outrun = 0;
         return before.version;
       }
+      --attempts;
     }
     ++s.stats.torn_reads;
-    if (before.lock % 2 == 0 && ++torn == kTornReadsToTell) {
-      spdlog::warn(
-          "segment '{}' was merged {} times while it was read ({} over this link take longer than the time "
-          "between two merges), give a larger --min-updates or a faster link; it is tried again",
-          s.table[id].name, torn, format_bytes(static_cast<double>(at.values_bytes)));
-    }
-    s.wait_or_give_up("segment '" + s.table[id].name + "'");
+    s.wait_or_give_up(s.in_words(segment));
   }
+  ++outrun;
+  if (!std::exchange(s.told, true)) {
+    spdlog::warn(
+        "segment '{}' is merged again while it is read ({} over this link take longer than the time between "
+        "two "
+        "merges), the server holds a copy of such segments for this worker; with a faster link or a larger "
+        "--min-updates its updates would be less stale",
+        segment.name, format_bytes(static_cast<double>(at.values_bytes)));
+  }
+  return s.read_held(segment, values);
 }
 
 Notice WorkerChannel::read_notice() {

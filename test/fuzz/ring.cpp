@@ -203,6 +203,7 @@ int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
         break;
       default:
         channel.poll(sink, static_cast<int>(input.choice(9)));
+        channel.serve_pull(run.store);
     }
   }
   // What is damaged is passed over after some looks; what is not there is not waited for.

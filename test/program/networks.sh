@@ -63,6 +63,21 @@ for policy in sync semi-async; do
   expect 0 "the newest checkpoint holds the same" "$COS2P_BINARY" replay $policy
 done
 
+# A link that is slower than the merges: segments of 1 MiB at 10 Mbit/s, of which a fast worker makes several versions a second.
+start slow 3 --policy semi-async --min-updates 1 --staleness-bound 1000000 --dim 256 --blocks 1 --feed-forward 256 --local-steps 1 --batch-size 4 --budgets 1 --clients 2
+wait_for 60 test -f slow/clients.csv || bad "slow: the run did not start: $(tail -5 slow.txt)"
+link "${host[2]}" rate 10mbit
+code=$?
+if [ $code -eq 0 ]; then
+  delivers slow "over a slow link" 1
+  delivers slow "over a slow link, again" 1
+  said slow "the server holds a copy of such segments" 0 || bad "slow: it is not told that merges outrun the link: $(tail -n 4 slow.txt)"
+  link "${host[2]}" rate none
+elif [ $code -ne 77 ]; then
+  bad "slow: $(cat link.txt)"
+fi
+stop slow
+
 # A cable that stays out: the rank is put out after --worker-timeout, and ends by itself; so does the newcomer, after --retry-for.
 start cut 3 --policy semi-async --open-seats 1 --worker-timeout 10
 wait_for 60 test -f cut/join.json || bad "cut: the run did not start: $(tail -5 cut.txt)"

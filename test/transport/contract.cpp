@@ -33,6 +33,7 @@ void ServerEnd::run(MessageSink& sink, const std::function<bool()>& done) {
     for (ServerChannel* channel : channels) {
       channel->heartbeat();
       taken += channel->poll(sink, 4);
+      channel->serve_pull(store);
     }
     if (taken > 0) {
       backoff.reset();

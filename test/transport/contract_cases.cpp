@@ -12,6 +12,7 @@ using namespace cos2p;
 namespace {
 
 constexpr RingOptions kSmallRing{4, 4096, 1, 20};
+constexpr RingOptions kHeldCopies{1, 4096, 1, 20, 0};  // always from a copy that the server holds, in pieces
 
 std::vector<std::size_t> sizes(std::size_t slot, std::size_t slots) {
   return {0, 1, 63, 64, slot - 1, slot, slot + 1, slot * slots, slot * slots + 5, 3 * slot * slots + 17,
@@ -94,9 +95,9 @@ float published_value(int segment, std::uint64_t version) {
   return static_cast<float>(segment) + 1000.0F * static_cast<float>(version);
 }
 
-Case whole_segments_while_publishing() {
+Case whole_segments_while_publishing(const std::string& name, RingOptions ring) {
   constexpr std::uint64_t kVersions = 60;
-  return {"segments are read whole while they are published", kSmallRing,
+  return {name, ring,
           [](ServerEnd& end) {
             KeepingSink sink;
             std::uint64_t version = 0;
@@ -114,7 +115,7 @@ Case whole_segments_while_publishing() {
               return end.all_closed();
             });
           },
-          [](WorkerEnd& end) {
+          [ring](WorkerEnd& end) {
             std::vector<std::uint64_t> seen(static_cast<std::size_t>(end.table.size()), 0);
             for (bool complete = false; !complete;) {
               complete = true;
@@ -132,6 +133,8 @@ Case whole_segments_while_publishing() {
               }
             }
             end.findings.expect(end.channel.read_versions() == seen, "read_versions() differs");
+            end.findings.expect(ring.torn_reads > 0 || end.channel.stats().held_reads > 0,
+                                "no copy was held");
             end.channel.close();
           }};
 }
@@ -301,7 +304,8 @@ std::vector<Case> make_cases() {
       messages_of_all_sizes("messages of all sizes, one slot", RingOptions{1, 8192, 1, 20}),
       messages_of_all_sizes("messages of all sizes, slots of many blocks", RingOptions{3, 100 << 10, 1, 20}),
       many_small_messages(),
-      whole_segments_while_publishing(),
+      whole_segments_while_publishing("segments are read whole while they are published", kSmallRing),
+      whole_segments_while_publishing("segments are read whole from held copies", kHeldCopies),
       notices_and_tasks(),
       heartbeats(),
       back_pressure(),

@@ -88,6 +88,9 @@ class ServerCore {
   std::vector<ClientTask> tasks() const;  ///< of all clients
   std::int64_t updates_dropped() const { return dropped_; }
   const History& history() const { return history_; }
+  const ModelStore& store() const {
+    return store_;
+  }  ///< the published model, for ServerChannel::serve_pull()
   void add_evaluation(const std::vector<EvaluationRow>& rows);
 
   /// Everything a resume needs, copied.

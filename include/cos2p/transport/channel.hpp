@@ -19,6 +19,7 @@ struct RingOptions {
   double settle_s =
       1;  ///< how long the server waits for a slot whose checksum does not match to become whole
   double silence_s = 60;  ///< the worker gives the server up when its heartbeat stands still for so long
+  int torn_reads = 3;     ///< of one segment, after which the worker has the server hold a copy (0: always)
 };
 
 /// What the server tells a worker; the worker reads it when it likes.
@@ -67,6 +68,7 @@ struct WorkerChannelStats {
   std::int64_t bytes_pushed = 0, bytes_pulled = 0;
   double waiting_s = 0;         ///< seconds in which the ring was full
   std::int64_t torn_reads = 0;  ///< reads of a segment, the notice or the tasks that had to be repeated
+  std::int64_t held_reads = 0;  ///< reads of a segment from a copy that the server held
 };
 
 /// Where a client reads the server's model: a channel, or a copy that is kept beside the training.
@@ -139,6 +141,11 @@ class ServerChannel {
 
   /// Takes at most `max_slots` slots; returns how many were taken.
   int poll(MessageSink& sink, int max_slots);
+
+  /// Where the worker's link is slower than the merges: lays out the next piece that it asks for, of a copy
+  /// that is held here until the last piece. True where there was something to do. For any one thread; the
+  /// store's writer may go on.
+  bool serve_pull(const ModelStore& store);
 
   /// Slots taken so far, and whether the next one is there (perhaps not whole yet).
   std::uint64_t slots_taken() const;

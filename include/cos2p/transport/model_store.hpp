@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <vector>
 
 #include "cos2p/model/segment_table.hpp"
@@ -36,6 +37,10 @@ class ModelStore {
   /// chained_hash() of the values, seeded with the version.
   std::uint64_t checksum(SegmentId id) const;
   int segments() const { return static_cast<int>(layout_.size()); }
+
+  /// Copies a segment's values, for another thread than the writer's. Returns their version, or nothing where
+  /// the writer was at them meanwhile.
+  std::optional<std::uint64_t> try_copy(SegmentId id, Span<float> target) const;
 
   /// What readers see.
   Span<std::byte> memory() const;

@@ -16,9 +16,34 @@ namespace cos2p {
 struct WorkerWords {
   std::uint64_t heartbeat = 0;
   std::uint64_t closed = 0;     ///< 1 once the worker has left in order
-  std::uint64_t probe[6] = {};  ///< for the check of the fabric at start
+  std::uint64_t wanted = 0;     ///< a WantedPiece, packed; 0: none yet
+  std::uint64_t probe[5] = {};  ///< for the check of the fabric at start
 };
 static_assert(sizeof(WorkerWords) == 64);
+
+/// Asks for one piece of a segment of which the server holds a copy; the first piece asks for the copy, too.
+/// Packed into one word, which nobody ever sees half written.
+struct WantedPiece {
+  static constexpr std::uint64_t kRequests = 1 << 20, kSegments = 1 << 20, kPieces = 1 << 24;
+  std::uint64_t request = 1;  ///< 1 to kRequests - 1: another one each time
+  std::uint64_t segment = 0;  ///< below kSegments
+  std::uint64_t piece = 0;    ///< below kPieces
+  std::uint64_t packed() const { return (request * kSegments + segment) * kPieces + piece; }
+  static WantedPiece unpacked(std::uint64_t word) {
+    return {word / kPieces / kSegments, word / kPieces % kSegments, word % kPieces};
+  }
+};
+
+/// Stands in front of the piece that the server has laid out.
+struct HeldPieceHeader {
+  std::uint64_t wanted = 0;   ///< which request it answers
+  std::uint64_t version = 0;  ///< of the segment, when it was copied
+  std::uint64_t hash = 0;     ///< chained_hash() of the piece
+  std::uint64_t check = 0;    ///< of everything above
+  std::uint64_t spare[4] = {};
+  std::uint64_t expected_check() const;
+};
+static_assert(std::is_trivially_copyable_v<HeldPieceHeader> && sizeof(HeldPieceHeader) == 64);
 
 /// Written by the server, read by the worker. `check` covers `sequence` and `notice`: a copy that mixes two
 /// notices is found.
@@ -72,7 +97,7 @@ constexpr std::size_t kCopyBlock = 32 << 10;
 static_assert(kCopyBlock % kHashBlock == 0);
 
 /// Offsets in a channel's memory, bytes; a function of the options alone, equal on both ends. The task table,
-/// whose size only the server knows, comes last.
+/// whose size only the server knows, comes last; before it the piece of a held copy.
 class RingLayout {
  public:
   explicit RingLayout(RingOptions options);  ///< throws Error(internal) for options that cannot be
@@ -84,7 +109,10 @@ class RingLayout {
   }  ///< not on the worker's line, nor on its neighbour
   std::size_t header(std::uint64_t sequence) const { return kHeaders + place(sequence) * sizeof(SlotHeader); }
   std::size_t payload(std::uint64_t sequence) const { return payloads_ + place(sequence) * slot_bytes_; }
-  std::size_t tasks() const { return payloads_ + slots_ * slot_bytes_; }
+  std::size_t held_header() const { return payloads_ + slots_ * slot_bytes_; }
+  std::size_t held_piece() const { return held_header() + sizeof(HeldPieceHeader); }
+  std::size_t held_piece_bytes() const { return 4 * slot_bytes_; }
+  std::size_t tasks() const { return held_piece() + held_piece_bytes(); }
   std::size_t bytes(int max_tasks) const;
 
  private:
