@@ -70,10 +70,10 @@ int run_simulate(const CommandLine& given) {
                   {options.policy, options.rounds, options.seed, threads,
                    make_identity(experiment, command.in_effect, resumed ? &*resumed : nullptr),
                    experiment.input, client_records(experiment), options.history_rows});
-  core.set_workers(experiment.clients);
   if (resumed) core.restore(*resumed);
   const std::unique_ptr<EventLog> events =
       begin_event_log(options, core, resumed ? resumed->state.time_s : 0, resumed.has_value());
+  core.set_channels(experiment.clients, 0);
   RoundExecutors executors(experiment, store, threads);
   SimulatedFleet fleet(experiment, store, core, pool, executors);
   if (resumed) {

@@ -21,7 +21,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::uint64_t kFileMagic = 0x33676f6c76653263ULL;  // "c2evlog3"
 constexpr std::uint64_t kLargestBody = std::uint64_t{1} << 40;
 
 std::string events_directory(const std::string& directory) {
@@ -52,7 +51,7 @@ std::uint64_t body_hash_of(const void* head, std::size_t head_bytes, const void*
 }  // namespace
 
 std::uint64_t EventRecord::expected_check() const {
-  return hash64(this, offsetof(EventRecord, check), kFileMagic);
+  return hash64(this, offsetof(EventRecord, check), kEventLogMagic);
 }
 
 EventRecord event_record(EventKind kind, double time_s, std::int64_t subject, std::uint64_t value,
@@ -132,7 +131,7 @@ EventLog::EventLog(const std::string& directory, const Checkpoint& start, bool r
   room_ = limit == 0 ? std::numeric_limits<std::uint64_t>::max() : limit - std::min(limit, used);
   path_ = event_part_path(directory, part, ".log");
   file_ = std::fopen(path_.c_str(), "wbxe");
-  if (file_ == nullptr || std::fwrite(&kFileMagic, sizeof kFileMagic, 1, file_) != 1 ||
+  if (file_ == nullptr || std::fwrite(&kEventLogMagic, sizeof kEventLogMagic, 1, file_) != 1 ||
       std::fflush(file_) != 0) {
     fail(ExitCode::environment,
          "{} cannot be written ({}), leave out --event-log or choose another directory with --output", path_,
@@ -174,9 +173,10 @@ void EventLog::write(EventRecord& record, const void* head, std::size_t head_byt
 }
 
 /// The core is told something: what it was told before and did nothing is of no interest any more.
-void EventLog::told(EventRecord record) {
+void EventLog::told(EventRecord record, const void* body, std::size_t bytes) {
   tick_waits_ = false;
-  write(record, nullptr, 0, nullptr, 0);
+  const std::size_t head = head_of(bytes);
+  write(record, body, head, static_cast<const std::byte*>(body) + head, bytes - head);
 }
 
 void EventLog::came_of_it(EventRecord record) {
@@ -213,15 +213,35 @@ void EventLog::plan(const std::vector<Assignment>& plan, double now_s) {
   for (const Assignment& a : plan)
     body.push_back({a.kept_blocks, a.frozen_blocks, a.heads, a.neurons, a.rolling,
                     static_cast<std::int32_t>(a.width_balance)});
-  tick_waits_ = false;
-  EventRecord record = event_record(EventKind::plan, now_s);
-  const std::size_t bytes = body.size() * sizeof(RecordedAssignment);
-  const std::size_t head = head_of(bytes);
-  write(record, body.data(), head, reinterpret_cast<const std::byte*>(body.data()) + head, bytes - head);
+  told(event_record(EventKind::plan, now_s), body.data(), body.size() * sizeof(RecordedAssignment));
 }
 
 void EventLog::folded(double now_s) {
   told(event_record(EventKind::folded, now_s));
+}
+
+void EventLog::evaluation(const std::vector<EvaluationRow>& rows) {
+  if (rows.empty()) return;
+  static_assert(sizeof(EvaluationRow) == 32);
+  told(event_record(EventKind::evaluation, rows.back().time_s), rows.data(),
+       rows.size() * sizeof(EvaluationRow));
+  flush();
+}
+
+void EventLog::member(const MemberRow& row) {
+  static_assert(sizeof(MemberRow) == 32);
+  MemberRow clean;  // no byte between the entries is left to chance
+  std::memset(static_cast<void*>(&clean), 0, sizeof clean);
+  clean.round = row.round;
+  clean.worker = row.worker;
+  clean.time_s = row.time_s;
+  std::memcpy(clean.state, row.state, sizeof row.state);
+  told(event_record(EventKind::member, row.time_s, row.worker), &clean, sizeof clean);
+  flush();
+}
+
+void EventLog::channels(int workers, std::int64_t drops) {
+  told(event_record(EventKind::channels, 0, drops, narrow<std::uint64_t>(workers)));
 }
 
 void EventLog::published(SegmentId segment, std::uint64_t version, std::uint64_t checksum) {
@@ -248,7 +268,7 @@ EventReader::EventReader(const std::string& path) : file_(std::fopen(path.c_str(
   std::error_code error;
   size_ = narrow<std::int64_t>(fs::file_size(path, error));
   good_ = sizeof magic;
-  if (error || std::fread(&magic, sizeof magic, 1, file_) != 1 || magic != kFileMagic) {
+  if (error || std::fread(&magic, sizeof magic, 1, file_) != 1 || magic != kEventLogMagic) {
     std::fclose(file_);
     fail(ExitCode::checkpoint,
          "{} is no event log of this version (it does not begin as one), give the output directory of a run "

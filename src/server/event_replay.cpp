@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 #include <deque>
+#include <iterator>
 #include <limits>
 
 #include "cos2p/config/run_options.hpp"
@@ -24,6 +25,9 @@ class Outcomes : public EventSink {
   void suspect(ClientId, bool, double) override {}
   void plan(const std::vector<Assignment>&, double) override {}
   void folded(double) override {}
+  void evaluation(const std::vector<EvaluationRow>&) override {}
+  void member(const MemberRow&) override {}
+  void channels(int, std::int64_t) override {}
   void snapshot(int, std::uint64_t) override {}
 
   void published(SegmentId segment, std::uint64_t version, std::uint64_t checksum) override {
@@ -85,6 +89,31 @@ std::vector<Assignment> recorded_plan(const SegmentTable& table, std::size_t cli
   return plan;
 }
 
+std::vector<EvaluationRow> recorded_evaluation(const SegmentTable& table,
+                                               const std::vector<std::byte>& body) {
+  std::vector<EvaluationRow> rows(body.size() / sizeof(EvaluationRow));
+  const auto is_known = [&](const EvaluationRow& row) {
+    return row.block >= 0 && row.block < table.options().blocks;
+  };
+  if (!body.empty())
+    std::memcpy(static_cast<void*>(rows.data()), body.data(), rows.size() * sizeof(EvaluationRow));
+  if (body.size() % sizeof(EvaluationRow) != 0 || !std::all_of(rows.begin(), rows.end(), is_known))
+    fail(ExitCode::checkpoint, "a recorded evaluation has {} bytes, or is of exits that the model has not",
+         body.size());
+  return rows;
+}
+
+MemberRow recorded_member(const std::vector<std::byte>& body) {
+  MemberRow row;
+  if (body.size() != sizeof row) fail(ExitCode::checkpoint, "a recorded member has {} bytes", body.size());
+  std::memcpy(static_cast<void*>(&row), body.data(), sizeof row);
+  const auto is_text = [](char c) { return c == 0 || (c >= 'a' && c <= 'z'); };
+  if (row.state[sizeof row.state - 1] != 0 ||
+      !std::all_of(std::begin(row.state), std::end(row.state), is_text))
+    fail(ExitCode::checkpoint, "the state of a recorded member is no word");
+  return row;
+}
+
 /// One part being replayed.
 class Replay {
  public:
@@ -134,7 +163,7 @@ class Replay {
 
   void tell(const EventRecord& record, const std::vector<std::byte>& body, ReplayResult& result) {
     ++result.told;
-    now_s_ = record.time_s;
+    now_s_ = std::max(now_s_, record.time_s);  // an evaluation has the time of what was evaluated
     const auto client = [&] {
       if (record.subject < 0 || record.subject >= narrow<std::int64_t>(core_.tasks().size()))
         fail(ExitCode::checkpoint, "a record names client {}, of {}", record.subject, core_.tasks().size());
@@ -159,6 +188,19 @@ class Replay {
         break;
       case EventKind::folded:
         core_.fold_largest(record.time_s);
+        break;
+      case EventKind::evaluation:
+        core_.add_evaluation(recorded_evaluation(table_, body));
+        break;
+      case EventKind::member: {
+        const MemberRow row = recorded_member(body);
+        core_.add_member(WorkerRank(row.worker), row.state, row.time_s);
+        break;
+      }
+      case EventKind::channels:
+        if (record.value > std::numeric_limits<std::int32_t>::max())
+          fail(ExitCode::checkpoint, "a record is of {} workers", record.value);
+        core_.set_channels(static_cast<int>(record.value), record.subject);
         break;
       default:
         fail(ExitCode::checkpoint, "a record is of kind {}", static_cast<std::uint32_t>(record.kind));
@@ -198,26 +240,6 @@ ReplayResult replay_part(const std::string& directory, int part) {
   return result;
 }
 
-namespace {
-
-/// A replay knows neither workers nor what channels dropped: rows that were `known` stay as they were, and
-/// later ones take both from the last of them.
-void keep_what_is_no_event(const std::vector<RoundRow>& known, std::vector<RoundRow>& rows) {
-  if (known.empty()) return;
-  std::size_t at = 0;
-  for (RoundRow& row : rows) {
-    while (at < known.size() && known[at].round < row.round) ++at;
-    if (at < known.size() && known[at].round == row.round) {
-      row = known[at];
-    } else if (row.round > known.back().round) {
-      row.workers = known.back().workers;
-      row.dropped = std::max(row.dropped, known.back().dropped);
-    }
-  }
-}
-
-}  // namespace
-
 std::optional<Checkpoint> state_after(const Checkpoint& checkpoint, const std::string& directory) {
   const std::vector<int> parts = event_parts(directory);
   if (parts.empty()) return std::nullopt;
@@ -234,9 +256,11 @@ std::optional<Checkpoint> state_after(const Checkpoint& checkpoint, const std::s
       if (is_checkpoint(snapshot)) told = snapshot.told;
     }
     if (told < 0 || told == result.told) return std::nullopt;
-    result.end.history.evaluations = checkpoint.history.evaluations;
-    result.end.history.members = checkpoint.history.members;
-    keep_what_is_no_event(checkpoint.history.rounds, result.end.history.rounds);
+    // The checkpoint's own evaluation is written with it, and told to the core after that.
+    std::vector<EvaluationRow>& rows = result.end.history.evaluations;
+    const int last = rows.empty() ? -1 : rows.back().round;
+    std::copy_if(checkpoint.history.evaluations.begin(), checkpoint.history.evaluations.end(),
+                 std::back_inserter(rows), [last](const EvaluationRow& row) { return row.round > last; });
     return std::move(result.end);
   } catch (const Error& e) {
     spdlog::warn("the event log in {} is of no use ({}), the run goes on from the checkpoint of round {}",

@@ -288,8 +288,16 @@ void ServerCore::add_member(WorkerRank worker, const std::string& state, double 
   row.worker = worker.value();
   row.time_s = now_s;
   std::snprintf(row.state, sizeof(row.state), "%s", state.c_str());
+  if (events_ != nullptr) events_->member(row);
   history_.members.push_back(row);
   keep_newest(history_.members);
+}
+
+void ServerCore::set_channels(int workers, std::int64_t drops) {
+  if (workers == workers_ && drops == channel_drops_) return;
+  if (events_ != nullptr) events_->channels(workers, drops);
+  workers_ = workers;
+  channel_drops_ = drops;
 }
 
 Notice ServerCore::notice(Notice::Phase phase) const {
@@ -310,6 +318,7 @@ std::vector<ClientTask> ServerCore::tasks() const {
 }
 
 void ServerCore::add_evaluation(const std::vector<EvaluationRow>& rows) {
+  if (events_ != nullptr) events_->evaluation(rows);
   history_.evaluations.insert(history_.evaluations.end(), rows.begin(), rows.end());
   keep_newest(history_.evaluations);
 }

@@ -140,7 +140,8 @@ class ServerLoop {
   ServerLoop& operator=(const ServerLoop&) = delete;
 
   ServerEnd run() {
-    core_.set_workers(static_cast<int>(channels_.size()));
+    merger_.run_on_core(
+        [this, workers = static_cast<int>(channels_.size())] { core_.set_channels(workers, 0); });
     for (const auto& channel : channels_) channel->set_tasks(roster_.tasks_of(channel->worker()));
     merger_.run_on_core([this, clients = roster_.free_clients()] { set_present(clients, false); });
     publish(Notice::Phase::running, merger_.round());
@@ -174,7 +175,7 @@ class ServerLoop {
     merger_.stop();
     for (std::size_t i = channels_.size(); i-- > 0;) remove_if_joined(i);
     if (merger_.error() != nullptr) std::rethrow_exception(merger_.error());
-    core_.set_workers(members_.alive());
+    core_.set_channels(members_.alive(), dropped_by_channels());
     return end_;
   }
 
@@ -199,6 +200,12 @@ class ServerLoop {
     }
   }
 
+  std::int64_t dropped_by_channels() const {
+    std::int64_t drops = drops_of_gone_;
+    for (const auto& channel : channels_) drops += channel->dropped().total();
+    return drops;
+  }
+
   /// Who has come, who lives, and who has nobody.
   void look(double now) {
     take_newcomers();
@@ -214,11 +221,8 @@ class ServerLoop {
       if (!change->is_here()) remove_if_joined(change->channel);
     }
     if (!stopping()) seat();
-    std::int64_t drops = drops_of_gone_;
-    for (const auto& channel : channels_) drops += channel->dropped().total();
-    merger_.run_on_core([this, drops, alive = members_.alive()] {
-      core_.set_workers(alive);
-      core_.set_channel_drops(drops);
+    merger_.run_on_core([this, drops = dropped_by_channels(), alive = members_.alive()] {
+      core_.set_channels(alive, drops);
     });
     if (members_.alive() > 0) lonely_since_s_ = now;
   }

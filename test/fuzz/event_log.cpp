@@ -33,7 +33,7 @@ void append_record(Bytes& file, Input& input) {
   static const SegmentTable table(small_model(SmallModel::images));
   const std::uint8_t fixes = input.byte();
   EventRecord record;
-  record.kind = static_cast<EventKind>((fixes & 1U) != 0 ? input.byte() : 1 + input.choice(9));
+  record.kind = static_cast<EventKind>((fixes & 1U) != 0 ? input.byte() : 1 + input.choice(12));
   record.time_s = (fixes & 2U) != 0 ? input.number<double>() : 30 + static_cast<double>(input.byte());
   record.subject = (fixes & 4U) != 0 ? input.number<std::int64_t>() : input.byte() % 4;
   record.value = input.byte();
@@ -60,6 +60,19 @@ void append_record(Bytes& file, Input& input) {
       append(body, &plan, sizeof plan);
     }
   }
+  if (record.kind == EventKind::evaluation) {
+    const EvaluationRow row{static_cast<std::int32_t>(input.choice(8)),
+                            static_cast<std::int32_t>(input.choice(4)) - 1, record.time_s, 1, 0.5};
+    append(body, &row, sizeof row);
+  }
+  if (record.kind == EventKind::member) {
+    MemberRow row;
+    std::memset(static_cast<void*>(&row), 0, sizeof row);
+    row.worker = input.byte();
+    const Bytes state = input.take(sizeof row.state);
+    if (!state.empty()) std::memcpy(row.state, state.data(), state.size());
+    append(body, &row, sizeof row);
+  }
   if ((fixes & 16U) != 0) body = input.part();
   record.body_bytes = (fixes & 32U) != 0 ? input.number<std::uint64_t>() : body.size();
   const std::size_t head = std::min(body.size(), sizeof(MessageHeader));
@@ -81,8 +94,7 @@ int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   if (form % 2 == 0) {
     file = input.rest();
   } else {
-    constexpr std::uint64_t kFileMagic = 0x32676f6c76653263ULL;
-    append(file, &kFileMagic, sizeof kFileMagic);
+    append(file, &kEventLogMagic, sizeof kEventLogMagic);
     while (!input.empty()) append_record(file, input);
   }
   part.log.write(file);

@@ -247,7 +247,9 @@ def server():
     seed("event_log", "read-only", bytes([3]) + message + record(6) + record(7))
     packed = b"".join(record(1, bytes([segment, 0, 0, kind, 0, 0]) + struct.pack("<f", 0.5)) for segment, kind in ((1, 2), (2, 3)))
     seed("event_log", "packed", bytes([1]) + packed + record(2))
-    seed("event_log", "file", bytes([0]) + struct.pack("<Q", 0x33676F6C76653263) + bytes(64))
+    history = record(10, bytes([1, 1])) + record(11, bytes([1]) + b"active".ljust(12, b"\0")) + record(12)
+    seed("event_log", "history", bytes([1]) + history + message + record(2))
+    seed("event_log", "file", bytes([0]) + struct.pack("<Q", 0x34676F6C76653263) + bytes(64))
 
 
 def faults():

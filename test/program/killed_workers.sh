@@ -34,15 +34,20 @@ wait $launcher
 expect 0 "checkpoint:" bash "$LAUNCH" -n 4 -- train --resume job --rounds "$(($("$COS2P_BINARY" inspect job --json >j.json; json j.json round) + 3))"
 
 # With an event log nothing is lost: the new job goes on from where the killed server last wrote to it.
-start logged 100000 --event-log --checkpoint-every 25
+start logged 100000 --event-log --checkpoint-every 25 --evaluate-every 2
 wait_for 60 test -e logged/latest || bad "the run did not start: $(tail -5 logged.txt)"
 at=$(closed logged)
 wait_for 60 rounds logged $((at + 5)) || bad "the run did not go on: $(tail -5 logged.txt)"
 pkill -9 -f "$COS2P_BINARY train .*--output logged"
 wait $launcher
 killed_at=$(closed logged)
+sed '$d' logged/evaluations.csv >evaluations.csv  # the last line may have been cut off
 expect 0 "resumed from the event log, in round" bash "$LAUNCH" -n 4 -- train --resume logged --rounds "$((killed_at + 3))"
 from=$(sed -n 's/.*resumed from the event log, in round \([0-9]*\).*/\1/p' out.txt)
 [ "$from" -ge "$killed_at" ] || bad "resumed from round $from, and round $killed_at had been closed"
+[ "$(wc -l <evaluations.csv)" -gt 5 ] || bad "there were no evaluations to lose"
+missing=$(grep -cvxFf logged/evaluations.csv evaluations.csv)
+[ "$missing" = 0 ] || bad "$missing of $(wc -l <evaluations.csv) rows of evaluations are missing after the resume: $(grep -vxFf logged/evaluations.csv evaluations.csv | head -3)"
+[ "$(states logged 1)" = "active active" ] || bad "/history/members has '$(states logged 1)' of worker 1"
 expect 0 "the same bits" "$COS2P_BINARY" replay logged
 finish

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <boost/test/unit_test.hpp>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
 
@@ -60,8 +61,8 @@ struct Recorded {
     for (const Segment& segment : table)
       store.restore(segment.id, std::vector<float>(static_cast<std::size_t>(segment.numel), 0.5F), 0);
     EventLog log(directory.string(), core.snapshot(0), false, limit);
-    core.set_workers(2);
     core.set_events(&log);
+    core.set_channels(2, 0);
     for (int r = 0; r < rounds; ++r) {
       local_round(0, r, 0.25F * static_cast<float>(r), 10.0 * r);
       if (r % 3 == 1) core.set_active(ClientId(1), false, 10.0 * r + 1);
@@ -71,6 +72,11 @@ struct Recorded {
         core.set_plan(std::vector<Assignment>(2, full_assignment(table.options())), 10.0 * r + 1.5);
       if (r % 2 == 0) local_round(1, r / 2, -1.0F, 10.0 * r + 2);
       core.tick(10.0 * r + 9);  // the deadline of what waits
+      if (r % 4 == 2) core.add_member(WorkerRank(1), r % 8 == 2 ? "suspect" : "active", 10.0 * r + 9.1);
+      if (r % 6 == 5) core.set_channels(2 - r % 2, r);
+      if (r % 2 == 1)
+        core.add_evaluation(
+            {{core.round(), 0, 10.0 * r + 9, 2.0, 0.5}, {core.round(), 1, 10.0 * r + 9, 1.0, 0.75}});
       if (r % 4 == 0) core.fold_largest(10.0 * r + 9.5);
       core.handle(constant_update(table[table.embedding()], 1, -7, 0, 1), 10.0 * r + 9.6);  // dropped
       checkpoints.push_back(core.snapshot(10.0 * r + 9.7));
@@ -147,9 +153,25 @@ BOOST_FIXTURE_TEST_CASE(a_resume_goes_on_from_the_end_of_the_log, Recorded) {
     for (std::size_t r = 0; r < rows.size(); ++r) {
       BOOST_TEST(state->history.rounds[r].round == rows[r].round);
       BOOST_TEST(state->history.rounds[r].time_s == rows[r].time_s);
-      BOOST_TEST(state->history.rounds[r].workers == (checkpoints[at].history.rounds.empty() ? 0 : 2));
+      BOOST_TEST(state->history.rounds[r].workers == rows[r].workers);
+      BOOST_TEST(state->history.rounds[r].dropped == rows[r].dropped);
+    }
+    const std::vector<EvaluationRow>& evaluations = core.history().evaluations;
+    BOOST_REQUIRE(state->history.evaluations.size() == evaluations.size());
+    for (std::size_t e = 0; e < evaluations.size(); ++e)
+      BOOST_TEST(std::memcmp(&state->history.evaluations[e], &evaluations[e], sizeof evaluations[e]) == 0);
+    const std::vector<MemberRow>& members = core.history().members;
+    BOOST_REQUIRE(members.size() == 5U);
+    BOOST_REQUIRE(state->history.members.size() == members.size());
+    for (std::size_t m = 0; m < members.size(); ++m) {
+      BOOST_TEST(state->history.members[m].time_s == members[m].time_s);
+      BOOST_TEST(std::string(state->history.members[m].state) == members[m].state);
     }
   }
+  // A checkpoint's own evaluation, which the core had not been told of.
+  Checkpoint evaluated = checkpoints[18];
+  evaluated.history.evaluations.push_back({1000, 1, 190, 0.5, 1});
+  BOOST_TEST(state_after(evaluated, directory.string())->history.evaluations.back().round == 1000);
   BOOST_TEST(!state_after(checkpoints.back(), directory.string()).has_value());  // the log goes no further
 }
 

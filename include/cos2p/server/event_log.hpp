@@ -27,6 +27,9 @@ class EventSink {
   virtual void suspect(ClientId client, bool suspect, double now_s) = 0;
   virtual void plan(const std::vector<Assignment>& plan, double now_s) = 0;
   virtual void folded(double now_s) = 0;
+  virtual void evaluation(const std::vector<EvaluationRow>& rows) = 0;
+  virtual void member(const MemberRow& row) = 0;
+  virtual void channels(int workers, std::int64_t drops) = 0;
   // what comes of it
   /// A segment's new version; `checksum` covers values and version.
   virtual void published(SegmentId segment, std::uint64_t version, std::uint64_t checksum) = 0;
@@ -50,7 +53,12 @@ enum class EventKind : std::uint32_t {
   round_closed = 7,
   snapshot = 8,
   plan = 9,
+  evaluation = 10,
+  member = 11,
+  channels = 12,
 };
+/// What an event log begins with; the last digit is its version.
+inline constexpr std::uint64_t kEventLogMagic = 0x34676f6c76653263ULL;  // "c2evlog4"
 
 /// One record, as it stands in the file (little endian), followed by `body_bytes` bytes.
 struct EventRecord {
@@ -58,11 +66,11 @@ struct EventRecord {
   std::uint32_t magic = kMagic;
   EventKind kind = EventKind::tick;
   double time_s = 0;
-  std::int64_t subject = 0;  ///< client, segment, round or worker
-  std::uint64_t value = 0;   ///< version, flag or N*
-  std::uint64_t hash = 0;    ///< of what was published, or of the model
-  std::uint64_t body_bytes =
-      0;  ///< message: its header, then its body; plan: RecordedAssignment of each client
+  std::int64_t subject = 0;      ///< client, segment, round or worker; channels: messages that they dropped
+  std::uint64_t value = 0;       ///< version, flag or N*; channels: workers
+  std::uint64_t hash = 0;        ///< of what was published, or of the model
+  std::uint64_t body_bytes = 0;  ///< message: its header, then its body; plan: RecordedAssignment of each
+                                 ///< client; evaluation: its rows; member: the row
   std::uint64_t body_hash = 0;
   std::uint64_t check = 0;  ///< of everything above
   std::uint64_t expected_check() const;
@@ -98,12 +106,15 @@ class EventLog : public EventSink {
   void suspect(ClientId client, bool suspect, double now_s) override;
   void plan(const std::vector<Assignment>& plan, double now_s) override;
   void folded(double now_s) override;
+  void evaluation(const std::vector<EvaluationRow>& rows) override;
+  void member(const MemberRow& row) override;
+  void channels(int workers, std::int64_t drops) override;
   void published(SegmentId segment, std::uint64_t version, std::uint64_t checksum) override;
   void round_closed(const RoundRow& row) override;
   void snapshot(int round, std::uint64_t model_hash) override;
 
  private:
-  void told(EventRecord record);
+  void told(EventRecord record, const void* body = nullptr, std::size_t bytes = 0);
   void came_of_it(EventRecord record);
   void write(EventRecord& record, const void* head, std::size_t head_bytes, const void* body,
              std::size_t bytes);
@@ -158,9 +169,8 @@ struct ReplayResult {
 ReplayResult replay_part(const std::string& directory, int part);
 
 /// What the event log in `directory` leads to after `checkpoint`, the newest of that directory: the state
-/// when the server last wrote to the log. Evaluations and members are those of `checkpoint`, which alone
-/// records them. Empty where the log goes no further, is of another course of the run, or comes out otherwise
-/// than recorded (with a warning).
+/// when the server last wrote to the log. Empty where the log goes no further, is of another course of the
+/// run, or comes out otherwise than recorded (with a warning).
 std::optional<Checkpoint> state_after(const Checkpoint& checkpoint, const std::string& directory);
 
 }  // namespace cos2p

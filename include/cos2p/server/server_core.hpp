@@ -75,8 +75,8 @@ class ServerCore {
   }
   /// A line for /history/members.
   void add_member(WorkerRank worker, const std::string& state, double now_s);
-  void set_workers(int alive) { workers_ = alive; }
-  void set_channel_drops(std::int64_t drops) { channel_drops_ = drops; }
+  /// What the channels say, for the rows of rounds: workers that are alive, and messages dropped so far.
+  void set_channels(int workers, std::int64_t drops);
   void fold_largest(double now_s);
   /// Is told everything from now on; null = nobody.
   void set_events(EventSink* events) { events_ = events; }
