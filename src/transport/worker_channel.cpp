@@ -303,7 +303,9 @@ std::uint64_t WorkerChannel::read_segment(SegmentId id, Span<float> values) {
   const Segment& segment = s.table[id];
   int& outrun = s.outrun.at(static_cast<std::size_t>(id.value()));
   StoreEntry before, after;
-  int attempts = outrun == 0 ? s.options.torn_reads : outrun % kCopiesBetweenTries == 0 ? 1 : 0;
+  int attempts = outrun == 0                         ? s.options.torn_reads
+                 : outrun % kCopiesBetweenTries == 0 ? std::min(s.options.torn_reads, 1)
+                                                     : 0;
   for (s.backoff.reset(); attempts > 0;) {
     // The entry is known before the values are asked for, and asked for again when all of them are here.
     s.store->get(&before, sizeof(before), at.entry_offset);

@@ -7,6 +7,7 @@
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 
 #include "cos2p/config/run_options.hpp"
 #include "cos2p/support/error.hpp"
@@ -57,7 +58,8 @@ struct Recorded {
     core.handle(round_report(client, index, 100, 1.0), now_s);
   }
   ValueType type = ValueType::float32;  ///< of the updates
-  void run(int rounds, std::uint64_t limit = 0) {
+  void run(
+      int rounds, std::uint64_t limit = 0, const std::function<void()>& at_the_end = [] {}) {
     for (const Segment& segment : table)
       store.restore(segment.id, std::vector<float>(static_cast<std::size_t>(segment.numel), 0.5F), 0);
     EventLog log(directory.string(), core.snapshot(0), false, limit);
@@ -81,6 +83,7 @@ struct Recorded {
       core.handle(constant_update(table[table.embedding()], 1, -7, 0, 1), 10.0 * r + 9.6);  // dropped
       checkpoints.push_back(core.snapshot(10.0 * r + 9.7));
     }
+    at_the_end();
     core.set_events(nullptr);
   }
   std::vector<Checkpoint> checkpoints;  ///< of each round
@@ -173,6 +176,13 @@ BOOST_FIXTURE_TEST_CASE(a_resume_goes_on_from_the_end_of_the_log, Recorded) {
   evaluated.history.evaluations.push_back({1000, 1, 190, 0.5, 1});
   BOOST_TEST(state_after(evaluated, directory.string())->history.evaluations.back().round == 1000);
   BOOST_TEST(!state_after(checkpoints.back(), directory.string()).has_value());  // the log goes no further
+}
+
+BOOST_FIXTURE_TEST_CASE(a_run_that_ended_is_resumed_from_its_last_checkpoint, Recorded) {
+  run(3, 0, [this] { core.add_evaluation({{3, 1, 30, 1.0, 0.75}}); });
+  Checkpoint last = checkpoints.back();
+  last.history = core.history();
+  BOOST_TEST(!state_after(last, directory.string()).has_value());
 }
 
 BOOST_FIXTURE_TEST_CASE(a_resume_does_without_a_log_that_does_not_fit, Recorded) {

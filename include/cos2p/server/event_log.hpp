@@ -157,7 +157,7 @@ struct ReplayResult {
     std::int64_t told = 0;  ///< as below, when it was made
   };
   std::int64_t messages = 0, merges = 0, rounds = 0;
-  std::int64_t told = 0;  ///< records of what the core was told
+  std::int64_t told = 0;  ///< records of what the core was told, without those that only add rows
   Snapshot start;         ///< what the part began with
   std::vector<Snapshot> snapshots;
   std::int64_t unread_bytes = 0;  ///< after the last whole record
