@@ -5,7 +5,7 @@
 //            server's copy, check and merge, about 3 memcpys; at most 5.
 //   memory:  mpirun -n 9 bench_server memory    the server's memory while 8 workers push 200 whole models,
 //   against the
-//            model's bytes. Expectation: model 1x, staging 0.75x, sums at most 2x, rings 4 MiB a worker;
+//            model's bytes. Expectation: model 1x, staging 0.75x, sums at most 2x, rings 7 MiB a worker;
 //            flat.
 #include <mpi.h>
 

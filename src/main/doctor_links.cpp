@@ -86,6 +86,7 @@ Links serve(MpiRuntime& mpi, ModelStore& store) {
       channel.heartbeat();
       fabric.progress();
       channel.poll(sink, 8);
+      channel.serve_pull(store);
       COS2P_MPI(MPI_Test, &request, &done, MPI_STATUS_IGNORE);
     }
     result.links.push_back(link);

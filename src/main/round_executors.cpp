@@ -48,7 +48,7 @@ LocalTrainer::Setup trainer_setup(const Experiment& e) {
 RingOptions reading_ring() {
   RingOptions ring;
   ring.slots = 2;
-  ring.slot_bytes = 4096;
+  ring.slot_bytes = ring.held_piece_bytes = 4096;
   return ring;
 }
 

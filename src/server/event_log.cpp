@@ -254,8 +254,8 @@ void EventLog::round_closed(const RoundRow& row) {
   flush();
 }
 
-void EventLog::snapshot(int round, std::uint64_t hash) {
-  came_of_it(event_record(EventKind::snapshot, 0, round, 0, hash));
+void EventLog::snapshot(int round, std::uint64_t hash, double now_s) {
+  came_of_it(event_record(EventKind::snapshot, now_s, round, 0, hash));
   flush();
 }
 

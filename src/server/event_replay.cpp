@@ -28,7 +28,7 @@ class Outcomes : public EventSink {
   void evaluation(const std::vector<EvaluationRow>&) override {}
   void member(const MemberRow&) override {}
   void channels(int, std::int64_t) override {}
-  void snapshot(int, std::uint64_t) override {}
+  void snapshot(int, std::uint64_t, double) override {}
 
   void published(SegmentId segment, std::uint64_t version, std::uint64_t checksum) override {
     waiting.push_back(published_record(segment, version, checksum));
@@ -130,7 +130,7 @@ class Replay {
     if (outcome) return compare(record, result);
     if (record.kind == EventKind::snapshot) {
       const std::uint64_t hash = model_hash(core_.snapshot(record.time_s));
-      result.snapshots.push_back({record.subject, hash, result.told});
+      result.snapshots.push_back({record.subject, hash, record.time_s, result.told});
       if (hash == record.hash) return true;
       result.difference =
           fmt::format("the checkpoint of round {} had the hash {:016x}, and now it has {:016x}",
@@ -232,7 +232,7 @@ ReplayResult replay_part(const std::string& directory, int part) {
   Outcomes outcomes;
   core.set_events(&outcomes);
   ReplayResult result;
-  result.start = {start.state.round, model_hash(start), 0};
+  result.start = {start.state.round, model_hash(start), start.state.time_s, 0};
   Replay replay(table, core, outcomes, start.state.time_s);
   EventRecord record;
   std::vector<std::byte> body;
@@ -244,22 +244,55 @@ ReplayResult replay_part(const std::string& directory, int part) {
   return result;
 }
 
+bool ReplayResult::Snapshot::is(const Checkpoint& checkpoint, std::uint64_t hash_of_its_model) const {
+  return round == checkpoint.state.round && model_hash == hash_of_its_model &&
+         time_s == checkpoint.state.time_s;
+}
+
+namespace {
+
+/// How much the core was told until it made `checkpoint`; nothing where this part did not make it.
+std::optional<std::int64_t> told_before(const ReplayResult& part, const Checkpoint& checkpoint) {
+  const std::uint64_t hash = model_hash(checkpoint);
+  if (part.start.is(checkpoint, hash)) return 0;
+  for (const ReplayResult::Snapshot& snapshot : part.snapshots) {
+    if (snapshot.is(checkpoint, hash)) return snapshot.told;
+  }
+  return std::nullopt;
+}
+
+ReplayResult replayed(const std::string& directory, int part) {
+  ReplayResult result = replay_part(directory, part);
+  if (!result.difference.empty())
+    fail(ExitCode::checkpoint, "part {} comes out otherwise than recorded: {}", part, result.difference);
+  return result;
+}
+
+/// Whether the parts before the last one, whose `start` is given, lead from `checkpoint` to it: a server that
+/// was resumed from the log was killed again before its first checkpoint.
+bool leads_to(const ReplayResult::Snapshot& start, const Checkpoint& checkpoint, const std::string& directory,
+              const std::vector<int>& parts) {
+  ReplayResult::Snapshot goal = start;
+  for (auto part = parts.rbegin() + 1; part != parts.rend(); ++part) {
+    const ReplayResult result = replayed(directory, *part);
+    if (!goal.is(result.end, model_hash(result.end))) return false;
+    if (told_before(result, checkpoint)) return true;
+    goal = result.start;
+  }
+  return false;
+}
+
+}  // namespace
+
 std::optional<Checkpoint> state_after(const Checkpoint& checkpoint, const std::string& directory) {
   const std::vector<int> parts = event_parts(directory);
   if (parts.empty()) return std::nullopt;
   try {
-    ReplayResult result = replay_part(directory, parts.back());
-    if (!result.difference.empty())
-      fail(ExitCode::checkpoint, "it comes out otherwise than recorded: {}", result.difference);
-    const std::uint64_t hash = model_hash(checkpoint);
-    const auto is_checkpoint = [&](const ReplayResult::Snapshot& snapshot) {
-      return snapshot.round == checkpoint.state.round && snapshot.model_hash == hash;
-    };
-    std::int64_t told = is_checkpoint(result.start) ? 0 : -1;
-    for (const ReplayResult::Snapshot& snapshot : result.snapshots) {
-      if (is_checkpoint(snapshot)) told = snapshot.told;
-    }
-    if (told < 0 || told == result.told) return std::nullopt;
+    ReplayResult result = replayed(directory, parts.back());
+    const std::optional<std::int64_t> told = told_before(result, checkpoint);
+    if (told == result.told) return std::nullopt;
+    if (!told && !leads_to(result.start, checkpoint, directory, parts))
+      fail(ExitCode::checkpoint, "it does not hold that checkpoint");
     // The checkpoint's own evaluation is written with it, and told to the core after that.
     std::vector<EvaluationRow>& rows = result.end.history.evaluations;
     const int last = rows.empty() ? -1 : rows.back().round;

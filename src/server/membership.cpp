@@ -90,9 +90,9 @@ std::vector<Membership::Change> Membership::look() {
     Change change = judge(i, now);
     if (change.state == members_[i].state) continue;
     members_[i].state = change.state;
+    if (!change.is_here()) channels_[i]->abandon();  // no more of its message will come: memory is for others
     if (change.state == MemberState::gone) {
       lost_ = lost_ || !members_[i].joined;
-      channels_[i]->abandon();  // the rest of its message will not come: its memory is for others
       Notice notice;
       notice.phase = Notice::Phase::excluded;
       channels_[i]->set_notice(notice);

@@ -348,7 +348,7 @@ Checkpoint ServerCore::snapshot(double now_s) const {
   state.open_compute_s = compute_s_;
   state.open_waiting_s = waiting_s_;
   state.open_updates = merged_updates_;
-  if (events_ != nullptr) events_->snapshot(state_round_, model_hash(store_));
+  if (events_ != nullptr) events_->snapshot(state_round_, model_hash(store_), now_s);
   return checkpoint;
 }
 

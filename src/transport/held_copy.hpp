@@ -14,10 +14,16 @@ namespace cos2p {
 /// last.
 class HeldCopy {
  public:
-  /// Answers `wanted` (a WantedPiece, packed, as the worker put it) in the channel's `memory`, where it is
-  /// new and can be answered: what asks for no segment of `store`, or for a piece of another copy, is passed
-  /// over.
-  bool serve(std::uint64_t wanted, const ModelStore& store, const RingLayout& layout, Span<std::byte> memory);
+  enum class Answer {
+    nothing,    ///< is asked for, or it has to wait for a later look
+    laid_out,   ///< the piece lies in the channel's memory
+    malformed,  ///< what is asked for cannot be: no such segment, or a piece of no copy
+  };
+  /// Answers `wanted` (a WantedPiece, packed, as the worker put it) in the channel's `memory`, once.
+  Answer serve(std::uint64_t wanted, const ModelStore& store, const RingLayout& layout,
+               Span<std::byte> memory);
+  /// Gives the copy's memory back.
+  void release();
 
  private:
   bool take(SegmentId id, const ModelStore& store);
@@ -26,6 +32,7 @@ class HeldCopy {
   std::optional<SegmentId> id_;
   std::vector<float> values_;
   std::uint64_t version_ = 0;
+  double next_copy_s_ = 0;  // not before
 };
 
 }  // namespace cos2p

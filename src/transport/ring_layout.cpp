@@ -49,11 +49,13 @@ std::uint64_t chained_hash(const void* data, std::size_t size, std::uint64_t see
 }
 
 RingLayout::RingLayout(RingOptions options) {
-  if (options.slots < 1 || options.slot_bytes < 1) {
-    fail(ExitCode::internal, "A ring of {} slots of {} bytes cannot be", options.slots, options.slot_bytes);
+  if (options.slots < 1 || options.slot_bytes < 1 || options.held_piece_bytes < 1) {
+    fail(ExitCode::internal, "A ring of {} slots of {} bytes and a piece of {} bytes cannot be",
+         options.slots, options.slot_bytes, options.held_piece_bytes);
   }
   slots_ = static_cast<std::size_t>(options.slots);
   slot_bytes_ = (narrow<std::size_t>(options.slot_bytes, "slot size") + 63) / 64 * 64;
+  held_piece_bytes_ = (narrow<std::size_t>(options.held_piece_bytes, "size of a held piece") + 63) / 64 * 64;
   payloads_ = (kHeaders + slots_ * sizeof(SlotHeader) + kPage - 1) / kPage * kPage;
 }
 

@@ -34,7 +34,7 @@ struct Pair {
 struct Greeting {
   std::uint64_t ring_offset = 0;  // of the aligned ring in its window
   std::uint64_t ring_bytes = 0, store_bytes = 0;
-  std::uint64_t slots = 0, slot_bytes = 0;
+  std::uint64_t slots = 0, slot_bytes = 0, tasks = 0;  // where the tasks are: behind all else
 };
 
 Pair make_pair(int worker, std::size_t ring_bytes, Span<std::byte> store) {
@@ -109,6 +109,7 @@ RmaServerFabric::RmaServerFabric(MpiRuntime& mpi, ModelStore& store, RingOptions
       greeting.store_bytes = store.memory().size();
       greeting.slots = RingLayout(options).slots();
       greeting.slot_bytes = RingLayout(options).slot_bytes();
+      greeting.tasks = RingLayout(options).tasks();
       const Span<std::byte> ring(pair.ring.local() + greeting.ring_offset, ring_bytes);
       COS2P_MPI(MPI_Send, &greeting, sizeof(greeting), MPI_BYTE, 1, kGreetingTag, pair.comm);
       const FabricSpeed speed = check_fabric_at_server(pair.comm, RingLayout(options), ring, store.memory());
@@ -194,7 +195,7 @@ RmaWorkerFabric::RmaWorkerFabric(MpiRuntime& mpi, const SegmentTable& table, Rin
               MPI_STATUS_IGNORE);
     const RingLayout layout(options);
     if (greeting.slots != layout.slots() || greeting.slot_bytes != layout.slot_bytes() ||
-        greeting.store_bytes != ModelStore::memory_bytes(table)) {
+        greeting.tasks != layout.tasks() || greeting.store_bytes != ModelStore::memory_bytes(table)) {
       fail(ExitCode::internal, "Worker {} and the server disagree about the ring or the model", worker);
     }
     auto ring = std::make_unique<RmaMemory>(s.pair.ring.handle(), greeting.ring_offset, greeting.ring_bytes,

@@ -261,8 +261,11 @@ int ServerChannel::poll(MessageSink& sink, int max_slots) {
 }
 
 bool ServerChannel::serve_pull(const ModelStore& store) {
-  const State& s = *state_;
-  return state_->held.serve(load_acquire(&s.worker_words().wanted), store, s.layout, s.memory);
+  State& s = *state_;
+  const std::uint64_t wanted = load_acquire(&s.worker_words().wanted);
+  const HeldCopy::Answer answer = s.held.serve(wanted, store, s.layout, s.memory);
+  if (answer == HeldCopy::Answer::malformed) ++s.dropped.malformed;
+  return answer == HeldCopy::Answer::laid_out;
 }
 
 std::uint64_t ServerChannel::slots_taken() const {
@@ -317,7 +320,7 @@ bool ServerChannel::closed_by_worker() const {
 }
 
 void ServerChannel::abandon() {
-  state_->held = HeldCopy();
+  state_->held.release();
   if (!state_->open) return;
   state_->drop_message(state_->dropped.truncated, state_->message);
 }

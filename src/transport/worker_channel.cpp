@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <atomic>
 #include <cstring>
+#include <limits>
+#include <optional>
 #include <utility>
 
 #include "body_reader.hpp"
@@ -88,9 +90,10 @@ struct WorkerChannel::State {
   bool refresh(bool patient = false);
   bool server_gone() const;
   void wait_or_give_up(const std::string& what);
-  std::uint64_t get_held_piece(const Segment& segment, std::uint64_t piece, std::byte* target,
-                               std::size_t bytes);
-  std::uint64_t read_held(const Segment& segment, Span<float> values);
+  std::optional<std::uint64_t> read_directly(const Segment& segment, Span<float> values, int attempts);
+  std::optional<std::uint64_t> get_held_piece(const Segment& segment, std::uint64_t piece, std::byte* target,
+                                              std::size_t bytes);
+  std::optional<std::uint64_t> read_held(const Segment& segment, Span<float> values);
   std::string in_words(const Segment& segment) const { return "segment '" + segment.name + "'"; }
   bool wait_for_slot();
   void send_slot(BodyReader& body, SlotHeader& header);
@@ -214,10 +217,41 @@ void WorkerChannel::State::send_slot(BodyReader& body, SlotHeader& header) {
   headers[(sequence - 1) % layout.slots()] = header;
 }
 
-// Asks the server for a piece and waits until it lies there; returns the version of the copy. The server
-// changes the piece only after the next request.
-std::uint64_t WorkerChannel::State::get_held_piece(const Segment& segment, std::uint64_t piece,
-                                                   std::byte* target, std::size_t bytes) {
+// Nothing where `attempts` reads were torn by a merge.
+std::optional<std::uint64_t> WorkerChannel::State::read_directly(const Segment& segment, Span<float> values,
+                                                                 int attempts) {
+  const ModelStore::Layout& at = segments.at(static_cast<std::size_t>(segment.id.value()));
+  StoreEntry before, after;
+  for (backoff.reset(); attempts > 0;) {
+    // The entry is known before the values are asked for, and asked for again when all of them are here.
+    store->get(&before, sizeof(before), at.entry_offset);
+    store->flush();
+    if (before.lock % 2 == 0) {
+      for (std::size_t done = 0; done < at.values_bytes; done += kPulledPiece) {
+        if (done > 0) beat();
+        store->get(reinterpret_cast<std::byte*>(values.data()) + done,
+                   std::min(kPulledPiece, at.values_bytes - done), at.values_offset + done);
+        store->flush();
+      }
+      store->get(&after, sizeof(after), at.entry_offset);
+      store->flush();
+      stats.bytes_pulled += static_cast<std::int64_t>(at.values_bytes);
+      if (after.lock == before.lock && after.version == before.version &&
+          chained_hash(values.data(), at.values_bytes, before.version) == before.checksum) {
+        return before.version;
+      }
+      --attempts;
+    }
+    ++stats.torn_reads;
+    wait_or_give_up(in_words(segment));
+  }
+  return std::nullopt;
+}
+
+// Asks the server for a piece and waits until it lies there; returns the version of the copy, or nothing
+// where the server stops. The server changes the piece only after the next request.
+std::optional<std::uint64_t> WorkerChannel::State::get_held_piece(const Segment& segment, std::uint64_t piece,
+                                                                  std::byte* target, std::size_t bytes) {
   held_request = held_request % (WantedPiece::kRequests - 1) + 1;
   own.wanted = WantedPiece{held_request, static_cast<std::uint64_t>(segment.id.value()), piece}.packed();
   ring->put(&own.wanted, sizeof(own.wanted), RingLayout::worker_words() + offsetof(WorkerWords, wanted));
@@ -232,21 +266,32 @@ std::uint64_t WorkerChannel::State::get_held_piece(const Segment& segment, std::
       if (chained_hash(target, bytes) == header.hash) return header.version;
     }
     wait_or_give_up(in_words(segment));
+    if (notice.phase == Notice::Phase::stopping) return std::nullopt;
+    if (notice.phase == Notice::Phase::excluded) {
+      fail(ExitCode::no_workers,
+           "The {} cannot be read (the server has put this worker out), look into the server's log",
+           in_words(segment));
+    }
   }
 }
 
 // The server copies the segment once, and this worker gets the copy at the pace of its link.
-std::uint64_t WorkerChannel::State::read_held(const Segment& segment, Span<float> values) {
+std::optional<std::uint64_t> WorkerChannel::State::read_held(const Segment& segment, Span<float> values) {
   auto* target = reinterpret_cast<std::byte*>(values.data());
   const std::size_t bytes = values.size_bytes(), most = layout.held_piece_bytes();
-  std::uint64_t version = 0;
+  std::optional<std::uint64_t> first;
   for (std::size_t piece = 0; piece * most < bytes; ++piece) {
     const std::size_t done = piece * most;
-    version = get_held_piece(segment, piece, target + done, std::min(most, bytes - done));
+    const auto version = get_held_piece(segment, piece, target + done, std::min(most, bytes - done));
+    if (!version) return std::nullopt;
+    if (first.value_or(*version) != *version)
+      fail(ExitCode::internal, "The {} came in pieces of versions {} and {}", in_words(segment), *first,
+           *version);
+    first = version;
     beat();
   }
   ++stats.held_reads;
-  return version;
+  return first;
 }
 
 WorkerChannel::WorkerChannel(const SegmentTable& table, RingOptions options,
@@ -295,51 +340,29 @@ std::vector<std::uint64_t> WorkerChannel::read_versions() {
 
 std::uint64_t WorkerChannel::read_segment(SegmentId id, Span<float> values) {
   State& s = *state_;
-  const ModelStore::Layout& at = s.segments.at(static_cast<std::size_t>(id.value()));
-  if (values.size_bytes() != at.values_bytes) {
-    fail(ExitCode::internal, "Segment '{}' has {} bytes, the memory for it {}", s.table[id].name,
-         at.values_bytes, values.size_bytes());
-  }
   const Segment& segment = s.table[id];
+  if (values.size_bytes() != static_cast<std::size_t>(segment.bytes())) {
+    fail(ExitCode::internal, "Segment '{}' has {} bytes, the memory for it {}", segment.name, segment.bytes(),
+         values.size_bytes());
+  }
   int& outrun = s.outrun.at(static_cast<std::size_t>(id.value()));
-  StoreEntry before, after;
-  int attempts = outrun == 0                         ? s.options.torn_reads
-                 : outrun % kCopiesBetweenTries == 0 ? std::min(s.options.torn_reads, 1)
-                                                     : 0;
-  for (s.backoff.reset(); attempts > 0;) {
-    // The entry is known before the values are asked for, and asked for again when all of them are here.
-    s.store->get(&before, sizeof(before), at.entry_offset);
-    s.store->flush();
-    if (before.lock % 2 == 0) {
-      for (std::size_t done = 0; done < at.values_bytes; done += kPulledPiece) {
-        if (done > 0) s.beat();
-        s.store->get(reinterpret_cast<std::byte*>(values.data()) + done,
-                     std::min(kPulledPiece, at.values_bytes - done), at.values_offset + done);
-        s.store->flush();
-      }
-      s.store->get(&after, sizeof(after), at.entry_offset);
-      s.store->flush();
-      s.stats.bytes_pulled += static_cast<std::int64_t>(at.values_bytes);
-      if (after.lock == before.lock && after.version == before.version &&
-          chained_hash(values.data(), at.values_bytes, before.version) == before.checksum) {
-        outrun = 0;
-        return before.version;
-      }
-      --attempts;
-    }
-    ++s.stats.torn_reads;
-    s.wait_or_give_up(s.in_words(segment));
+  const int attempts = outrun == 0                         ? s.options.torn_reads
+                       : outrun % kCopiesBetweenTries == 0 ? std::min(s.options.torn_reads, 1)
+                                                           : 0;
+  if (const auto version = s.read_directly(segment, values, attempts)) {
+    outrun = 0;
+    return *version;
   }
   ++outrun;
   if (!std::exchange(s.told, true)) {
     spdlog::warn(
         "segment '{}' is merged again while it is read ({} over this link take longer than the time between "
-        "two "
-        "merges), the server holds a copy of such segments for this worker; with a faster link or a larger "
-        "--min-updates its updates would be less stale",
-        segment.name, format_bytes(static_cast<double>(at.values_bytes)));
+        "two merges), the server holds a copy of such segments for this worker; with a faster link or a "
+        "larger --min-updates its updates would be less stale",
+        segment.name, format_bytes(static_cast<double>(segment.bytes())));
   }
-  return s.read_held(segment, values);
+  if (const auto version = s.read_held(segment, values)) return *version;
+  return *s.read_directly(segment, values, std::numeric_limits<int>::max());  // nothing is merged any more
 }
 
 Notice WorkerChannel::read_notice() {

@@ -21,6 +21,7 @@ RingOptions ring_options() {
   options.slots = kSlots;
   options.slot_bytes = kSlotBytes;
   options.settle_s = 0;
+  options.held_piece_bytes = 128;
   return options;
 }
 
@@ -87,6 +88,17 @@ class Worker {
     memory_.write(offset, bytes.data(), bytes.size());
   }
 
+  /// A piece of a segment, mostly of one that there is.
+  void wants(Input& input) {
+    const std::uint64_t any = input.byte();
+    const auto segments = static_cast<std::uint64_t>(run_.table.size());
+    const WantedPiece ask{++requests_,
+                          any < 250 ? any % segments : input.number<std::uint64_t>() % WantedPiece::kSegments,
+                          input.choice(5)};
+    const std::uint64_t word = ask.packed();
+    memory_.write(RingLayout::worker_words() + offsetof(WorkerWords, wanted), &word, sizeof word);
+  }
+
   /// One slot; `fixes` says what of it is put right.
   void slot(Input& input) const {
     const std::uint8_t fixes = input.byte();
@@ -151,6 +163,8 @@ class Worker {
   }
 
  private:
+  std::uint64_t requests_ = 0;
+
   void place(const SlotHeader& header, const void* payload, std::size_t bytes) const {
     // Where the server looks, whatever the sequence says.
     const std::uint64_t place =
@@ -181,7 +195,7 @@ int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   Worker worker(memory, channel, run);
   double now_s = 1;
   while (!input.empty()) {
-    switch (input.choice(8)) {
+    switch (input.choice(9)) {
       case 0:
         worker.raw(input);
         break;
@@ -200,6 +214,9 @@ int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
         break;
       case 6:
         channel.abandon();
+        break;
+      case 8:
+        worker.wants(input);
         break;
       default:
         channel.poll(sink, static_cast<int>(input.choice(9)));

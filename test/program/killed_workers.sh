@@ -48,6 +48,7 @@ from=$(sed -n 's/.*resumed from the event log, in round \([0-9]*\).*/\1/p' out.t
 [ "$(wc -l <evaluations.csv)" -gt 5 ] || bad "there were no evaluations to lose"
 missing=$(grep -cvxFf logged/evaluations.csv evaluations.csv)
 [ "$missing" = 0 ] || bad "$missing of $(wc -l <evaluations.csv) rows of evaluations are missing after the resume: $(grep -vxFf logged/evaluations.csv evaluations.csv | head -3)"
+[ -z "$(sort logged/evaluations.csv | uniq -d)" ] || bad "rows of evaluations are there twice: $(sort logged/evaluations.csv | uniq -d | head -3)"
 [ "$(states logged 1)" = "active active" ] || bad "/history/members has '$(states logged 1)' of worker 1"
 expect 0 "the same bits" "$COS2P_BINARY" replay logged
 finish

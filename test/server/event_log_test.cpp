@@ -178,6 +178,36 @@ BOOST_FIXTURE_TEST_CASE(a_resume_goes_on_from_the_end_of_the_log, Recorded) {
   BOOST_TEST(!state_after(checkpoints.back(), directory.string()).has_value());  // the log goes no further
 }
 
+// A server that was killed, resumed from the log, and killed again before its first checkpoint.
+BOOST_FIXTURE_TEST_CASE(a_resume_goes_on_over_several_parts, Recorded) {
+  run(6);
+  const std::vector<Checkpoint> before = checkpoints;
+  std::optional<Checkpoint> state = state_after(before[2], directory.string());
+  BOOST_REQUIRE(state.has_value());
+  for (int again = 0; again < 2; ++again) {
+    ModelStore other(table);
+    ServerCore resumed(table, other, setup());
+    resumed.restore(*state);
+    EventLog log(directory.string(), resumed.snapshot(state->state.time_s), true, 0);
+    resumed.set_events(&log);
+    for (const Segment& segment : table) {
+      resumed.handle(constant_update(segment, 0, 6 + again, other.version(segment.id), 1), 100 + again);
+      resumed.handle(constant_update(segment, 1, 3 + again, other.version(segment.id), 1), 100 + again);
+    }
+    resumed.set_events(nullptr);
+    const std::optional<Checkpoint> further = state_after(before[2], directory.string());
+    BOOST_REQUIRE(further.has_value());
+    BOOST_TEST(model_hash(*further) == model_hash(other));
+    BOOST_TEST(model_hash(*further) != model_hash(*state));
+    state = further;
+  }
+  BOOST_TEST(event_parts(directory.string()).size() == 3U);
+  // A part between that does not lead on.
+  const std::string middle = event_part_path(directory.string(), 2, ".log");
+  std::filesystem::resize_file(middle, std::filesystem::file_size(middle) / 2);
+  BOOST_TEST(!state_after(before[2], directory.string()).has_value());
+}
+
 BOOST_FIXTURE_TEST_CASE(a_run_that_ended_is_resumed_from_its_last_checkpoint, Recorded) {
   run(3, 0, [this] { core.add_evaluation({{3, 1, 30, 1.0, 0.75}}); });
   Checkpoint last = checkpoints.back();

@@ -12,7 +12,8 @@ using namespace cos2p;
 namespace {
 
 constexpr RingOptions kSmallRing{4, 4096, 1, 20};
-constexpr RingOptions kHeldCopies{1, 4096, 1, 20, 0};  // always from a copy that the server holds, in pieces
+constexpr RingOptions kHeldCopies{1,  4096, 1,
+                                  20, 0,    8192};  // always from a copy that the server holds, in pieces
 
 std::vector<std::size_t> sizes(std::size_t slot, std::size_t slots) {
   return {0, 1, 63, 64, slot - 1, slot, slot + 1, slot * slots, slot * slots + 5, 3 * slot * slots + 17,

@@ -101,7 +101,7 @@ int serve(MpiRuntime& mpi, const Options& o) {
       Watched& w = workers[i];
       channel.heartbeat();
       if (w.gone) continue;
-      const int now = channel.poll(sink, 8);
+      const int now = channel.poll(sink, 8) + (channel.serve_pull(store) ? 1 : 0);
       taken += now;
       const double time = monotonic_seconds();
       if (channel.worker_heartbeat() != w.heartbeat || now > 0) {

@@ -3,12 +3,15 @@
 #include <spdlog/spdlog.h>
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <atomic>
 #include <boost/test/unit_test.hpp>
+#include <chrono>
 #include <cstring>
 #include <map>
 #include <sstream>
 #include <stdexcept>
+#include <thread>
 
 #include "contract.hpp"
 #include "cos2p/support/error.hpp"
@@ -113,6 +116,16 @@ BOOST_AUTO_TEST_CASE(publish_counts_versions_and_restore_sets_them) {
   BOOST_CHECK_THROW(store.restore(id, values, 42), Error);
 }
 
+/// A channel's memory, aligned.
+struct RingMemory {
+  explicit RingMemory(RingOptions options) : bytes(ServerChannel::memory_bytes(options, 0) + 64) {}
+  Span<std::byte> span() {
+    const std::size_t shift = (64 - reinterpret_cast<std::uintptr_t>(bytes.data()) % 64) % 64;
+    return {bytes.data() + shift, bytes.size() - 64};
+  }
+  std::vector<std::byte> bytes;
+};
+
 /// The memory of a model one of whose segments is merged again while it is read, so many times.
 class MergedMeanwhile final : public RemoteMemory {
  public:
@@ -143,16 +156,14 @@ BOOST_AUTO_TEST_CASE(a_segment_that_is_merged_each_time_it_is_read_is_read_from_
   spdlog::set_default_logger(
       std::make_shared<spdlog::logger>("told", std::make_shared<spdlog::sinks::ostream_sink_mt>(told)));
   RingOptions options;
-  options.slots = 2;
-  options.slot_bytes = 64;  // pieces of a few values
+  options.held_piece_bytes = 256;
   ModelStore store(table);
   const SegmentId id = table.attention(1);
   const auto add_one = [](std::int64_t, Span<float> part) {
     for (float& value : part) value += 1;
   };
-  std::vector<std::byte> memory(ServerChannel::memory_bytes(options, 0) + 64);
-  const std::size_t shift = (64 - reinterpret_cast<std::uintptr_t>(memory.data()) % 64) % 64;
-  const Span<std::byte> ring(memory.data() + shift, memory.size() - 64);
+  RingMemory memory(options);
+  const Span<std::byte> ring = memory.span();
   ServerChannel server(WorkerRank(1), options, 0, ring);
   // The server merges in each of its turns, too: also between the pieces of a copy.
   WorkerChannel worker(table, options, std::make_unique<PlainMemory>(ring),
@@ -191,23 +202,27 @@ BOOST_AUTO_TEST_CASE(a_server_passes_over_requests_for_what_there_is_not) {
   const SegmentTable table(small_model());
   ModelStore store(table);
   RingOptions options;
-  options.slots = 1;
-  options.slot_bytes = 64;
+  options.held_piece_bytes = 256;
   const RingLayout layout(options);
-  std::vector<std::byte> memory(ServerChannel::memory_bytes(options, 0) + 64);
-  const std::size_t shift = (64 - reinterpret_cast<std::uintptr_t>(memory.data()) % 64) % 64;
-  const Span<std::byte> ring(memory.data() + shift, memory.size() - 64);
+  RingMemory memory(options);
+  const Span<std::byte> ring = memory.span();
   ServerChannel server(WorkerRank(1), options, 0, ring);
+  std::uint64_t request = 0;
   const auto answered = [&](std::uint64_t segment, std::uint64_t piece) {
-    static std::uint64_t request = 0;
     const std::uint64_t word = WantedPiece{++request, segment, piece}.packed();
     std::memcpy(ring.data() + RingLayout::worker_words() + offsetof(WorkerWords, wanted), &word,
                 sizeof(word));
-    server.serve_pull(store);
+    const std::int64_t malformed = server.dropped().malformed;
+    // Copies do not follow each other without a pause.
+    for (int look = 0; look < 1000 && !server.serve_pull(store) && server.dropped().malformed == malformed;
+         ++look)
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
     BOOST_TEST(!server.serve_pull(store), "it is answered again");
     HeldPieceHeader header;
     std::memcpy(&header, ring.data() + layout.held_header(), sizeof(header));
-    return header.wanted == word && header.check == header.expected_check();
+    const bool is_there = header.wanted == word && header.check == header.expected_check();
+    BOOST_TEST(server.dropped().malformed == malformed + (is_there ? 0 : 1));
+    return is_there;
   };
   const auto segments = static_cast<std::uint64_t>(table.size());
   const auto embedding = static_cast<std::uint64_t>(table.embedding().value());
@@ -227,6 +242,75 @@ BOOST_AUTO_TEST_CASE(a_server_passes_over_requests_for_what_there_is_not) {
   BOOST_TEST(answered(embedding, 0));
   server.abandon();
   BOOST_TEST(!answered(embedding, 1));  // given back with the worker
+}
+
+BOOST_AUTO_TEST_CASE(
+    a_worker_that_is_put_out_while_it_reads_a_copy_ends_in_words_and_one_of_a_server_that_stops_reads_on) {
+  const SegmentTable table(small_model());
+  RingOptions options;
+  options.held_piece_bytes = 256;
+  options.torn_reads = 0;
+  for (const auto phase : {Notice::Phase::excluded, Notice::Phase::stopping}) {
+    ModelStore store(table);
+    RingMemory memory(options);
+    ServerChannel server(WorkerRank(1), options, 0, memory.span());
+    int turns = 0;
+    WorkerChannel worker(table, options, std::make_unique<PlainMemory>(memory.span()),
+                         std::make_unique<PlainMemory>(store.memory()), [&] {
+                           server.heartbeat();
+                           if (++turns < 4) {
+                             server.serve_pull(store);
+                           } else {
+                             Notice notice;
+                             notice.phase = phase;
+                             server.set_notice(notice);
+                           }
+                         });
+    std::vector<float> values(store.values(table.embedding()).size());
+    if (phase == Notice::Phase::stopping) {
+      BOOST_TEST(worker.read_segment(table.embedding(), values) == 0U);
+      BOOST_TEST(worker.stats().held_reads == 0);
+      continue;
+    }
+    try {
+      worker.read_segment(table.embedding(), values);
+      BOOST_ERROR("it read from a server that had put it out");
+    } catch (const Error& error) {
+      BOOST_TEST((error.code() == ExitCode::no_workers));
+      BOOST_TEST(std::string(error.what()).find("has put this worker out") != std::string::npos);
+    }
+  }
+}
+
+BOOST_AUTO_TEST_CASE(a_copy_that_is_taken_while_the_writer_writes_is_whole_or_refused) {
+  const SegmentTable table(small_model());
+  ModelStore store(table);
+  const SegmentId id = table.embedding();
+  std::atomic<bool> stop{false};
+  std::thread writer([&] {
+    for (std::uint64_t version = 1; !stop; ++version) {
+      store.publish(id, 1, [version](std::int64_t, Span<float> part) {
+        std::fill(part.begin(), part.end(), static_cast<float>(version % 1000));
+      });
+      if (version % 8 == 0) std::this_thread::yield();
+    }
+  });
+  std::vector<float> values(store.values(id).size());
+  int whole = 0;
+  const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+  while (whole < 500 && std::chrono::steady_clock::now() < until) {
+    const auto version = store.try_copy(id, values);
+    if (!version) continue;
+    ++whole;
+    const auto expected = static_cast<float>(*version % 1000);
+    if (!std::all_of(values.begin(), values.end(), [&](float v) { return v == expected; })) {
+      BOOST_ERROR("a torn copy of version " << *version);
+      break;
+    }
+  }
+  stop = true;
+  writer.join();
+  BOOST_TEST(whole == 500);
 }
 
 BOOST_AUTO_TEST_CASE(a_wanted_piece_is_packed_into_one_word) {

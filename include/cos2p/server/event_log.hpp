@@ -35,7 +35,7 @@ class EventSink {
   virtual void published(SegmentId segment, std::uint64_t version, std::uint64_t checksum) = 0;
   virtual void round_closed(const RoundRow& row) = 0;
   /// A checkpoint is made of what the core holds now.
-  virtual void snapshot(int round, std::uint64_t model_hash) = 0;
+  virtual void snapshot(int round, std::uint64_t model_hash, double now_s) = 0;
 };
 
 /// Of all segments' versions and checksums: equal where two models are the same to the bit.
@@ -111,7 +111,7 @@ class EventLog : public EventSink {
   void channels(int workers, std::int64_t drops) override;
   void published(SegmentId segment, std::uint64_t version, std::uint64_t checksum) override;
   void round_closed(const RoundRow& row) override;
-  void snapshot(int round, std::uint64_t model_hash) override;
+  void snapshot(int round, std::uint64_t model_hash, double now_s) override;
 
  private:
   void told(EventRecord record, const void* body = nullptr, std::size_t bytes = 0);
@@ -154,7 +154,9 @@ struct ReplayResult {
   struct Snapshot {
     std::int64_t round = 0;
     std::uint64_t model_hash = 0;
+    double time_s = 0;
     std::int64_t told = 0;  ///< as below, when it was made
+    bool is(const Checkpoint& checkpoint, std::uint64_t hash_of_its_model) const;
   };
   std::int64_t messages = 0, merges = 0, rounds = 0;
   std::int64_t told = 0;  ///< records of what the core was told, without those that only add rows

@@ -20,6 +20,7 @@ struct RingOptions {
       1;  ///< how long the server waits for a slot whose checksum does not match to become whole
   double silence_s = 60;  ///< the worker gives the server up when its heartbeat stands still for so long
   int torn_reads = 3;     ///< of one segment, after which the worker has the server hold a copy (0: always)
+  std::int64_t held_piece_bytes = 1 << 20;  ///< of such a copy, laid out at a time
 };
 
 /// What the server tells a worker; the worker reads it when it likes.
@@ -143,8 +144,8 @@ class ServerChannel {
   int poll(MessageSink& sink, int max_slots);
 
   /// Where the worker's link is slower than the merges: lays out the next piece that it asks for, of a copy
-  /// that is held here until the last piece. True where there was something to do. For any one thread; the
-  /// store's writer may go on.
+  /// that is held here until the last piece. True where one was laid out. For the thread that polls; the
+  /// store's writer may go on. Requests for what there is not count as malformed.
   bool serve_pull(const ModelStore& store);
 
   /// Slots taken so far, and whether the next one is there (perhaps not whole yet).

@@ -111,7 +111,7 @@ class RingLayout {
   std::size_t payload(std::uint64_t sequence) const { return payloads_ + place(sequence) * slot_bytes_; }
   std::size_t held_header() const { return payloads_ + slots_ * slot_bytes_; }
   std::size_t held_piece() const { return held_header() + sizeof(HeldPieceHeader); }
-  std::size_t held_piece_bytes() const { return 4 * slot_bytes_; }
+  std::size_t held_piece_bytes() const { return held_piece_bytes_; }
   std::size_t tasks() const { return held_piece() + held_piece_bytes(); }
   std::size_t bytes(int max_tasks) const;
 
@@ -120,7 +120,7 @@ class RingLayout {
   std::size_t place(std::uint64_t sequence) const {
     return static_cast<std::size_t>((sequence - 1) % slots_);
   }
-  std::size_t slots_, slot_bytes_, payloads_;
+  std::size_t slots_, slot_bytes_, held_piece_bytes_, payloads_;
 };
 
 // Words that another process or thread reads or writes at the same time.
