@@ -43,11 +43,11 @@ for rule in straight-through hard-concrete taylor magnitude random; do ablation+
 ablation+=,co-s2p:logit-adjustment=0,co-s2p:server-momentum=0,depthfl:logit-adjustment=0.5:server-momentum=0.5
 ablation+=,co-s2p:balance=balanced,co-s2p:feature-hint=0.3
 # As many client rounds as in a synchronous run, and more of them; then the same where a step may take no longer on a slow client than one
-# of the full model on the fastest.
-time=depthfl,co-s2p
-for rounds in 120 160; do time+=,$semi_async:rounds=$rounds; done
+# of the full model on the fastest (the rival's never does: its rows would be the same to the bit).
+paced=co-s2p
+for rounds in 120 160; do paced+=,$semi_async:rounds=$rounds; done
 # shellcheck disable=SC2034  # by its name: ${!table}
-paced=$time
+time=depthfl,$paced
 
 # Every method gets four trials, on a seed that no table has: rivals four rates; co-s2p three, and the best of them without logit
 # adjustment. Half of the rounds tell rates apart on pictures; on texts the models have then just begun to learn.
@@ -56,6 +56,7 @@ highest_rate=0.016
 rivals=$(tr , '\n' <<<"$methods" | grep -vx co-s2p | paste -sd , || true)
 declare -A tuning_rounds=([fashion-mnist]=30 [cifar-10]=30 [20-newsgroups]=60 [sst-2]=60)
 compare() { "$program" compare --jobs "$jobs" "$@"; }
+at_the_end=(--evaluate-every 0)  # all that a table without a target needs
 best_trials() {  # DIRECTORY: a line for each method, METHOD:OPTION=VALUE,...; its trials are directories named by their options
   python3 - "$1" <<'PYTHON'
 import csv, pathlib, sys
@@ -75,7 +76,7 @@ for set in ${sets//,/ }; do
     shift
     name=$(IFS=: && echo "$*")
     for option in "$@"; do options+=("--${option%%=*}" "${option#*=}"); done
-    compare "${common[@]}" --methods "$methods" "${options[@]}" --rounds "${tuning_rounds[$set]}" --seeds 10 --output "$tuning/$name"
+    compare "${common[@]}" --methods "$methods" "${options[@]}" "${at_the_end[@]}" --rounds "${tuning_rounds[$set]}" --seeds 10 --output "$tuning/$name"
   }
   for rate in "${rates[@]}"; do trial "$methods" "learning-rate=$rate"; done
   if [[ -n $rivals ]]; then trial "$rivals" "learning-rate=$highest_rate"; fi
@@ -86,12 +87,12 @@ for set in ${sets//,/ }; do
   best_trials "$tuning" >"$output/$set/tuned"
   for table in ${tables//,/ }; do
     case $table in
-      dirichlet | iid) rows=$methods extra=(--partition "$table") ;;
+      dirichlet | iid) rows=$methods extra=("${at_the_end[@]}" --partition "$table") ;;
       ablation)
         if [[ $set != "${sets%%,*}" ]]; then continue; fi
-        rows=$ablation extra=()
+        rows=$ablation extra=("${at_the_end[@]}")
         ;;
-      memory) rows=co-s2p extra=(--budgets "1,0.325,0.1625,0.08125") ;;
+      memory) rows=co-s2p extra=("${at_the_end[@]}" --budgets "1,0.325,0.1625,0.08125") ;;
       time | paced)
         # What the rival reached, as this set's first table has it.
         target=$(python3 - "$output/$set/dirichlet/compare.csv" <<'PYTHON'
