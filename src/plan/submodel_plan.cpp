@@ -106,11 +106,11 @@ std::vector<Assignment> dropout_ladder(const ModelOptions& model, const Assignme
 }
 
 bool trains(const SegmentTable& table, const Assignment& assignment, const Segment& segment) {
+  if (!assignment.takes_part()) return false;
   // Windows follow each other without a gap: what lies between the shallowest and the deepest is trained.
   const int frozen =
       assignment.rolling != 0 ? window_at(table, assignment, 0).frozen_blocks : assignment.frozen_blocks;
-  return assignment.takes_part() && segment.block < assignment.kept_blocks &&
-         (frozen == 0 || segment.block >= frozen);
+  return segment.block < assignment.kept_blocks && (frozen == 0 || segment.block >= frozen);
 }
 
 std::string to_string(WidthBalance kind) {
