@@ -6,7 +6,7 @@ program=$here/../../build/release/src/main/cos2p
 output=runs/results
 data=data
 sets=fashion-mnist,cifar-10,20-newsgroups
-tables=dirichlet,iid,ablation,time,paced,memory
+tables=dirichlet,iid,ablation,paced,memory
 jobs=$(nproc)
 # Runs begin in this order: what takes long goes first, so that no core waits for the last of a table.
 methods=fedavg,fiarse,co-s2p,depthfl,inclusivefl,scalefl,heterofl,fedrolex,federated-dropout,fjord,ra-fed,fedavg-drop,fedavg-smallest
@@ -16,9 +16,10 @@ Usage: benchmark/results/run.sh [--data DIR] [--sets A,B,...] [--tables A,B,...]
 
   --data DIR      has a directory for each set, named as the set (default: $data)
   --sets A,B,...  of fashion-mnist, cifar-10, 20-newsgroups, sst-2 (default: the first three)
-  --tables A,...  of dirichlet, iid (all methods on unlike and on like data), ablation (of the first set: co-s2p without its parts, and its
-                  best rival with what helped it), time (simulated seconds to the rival's accuracy), paced (the same with budgets of
-                  compute as the clients' speeds), memory (co-s2p with budgets that are 35 % smaller) (default: all)
+  --tables A,...  of dirichlet, iid (all methods on unlike and on like data), ablation (of the first set: co-s2p without its parts),
+                  alternatives (of the first set: co-s2p with other choices for its parts, its best rival with what helped it), paced
+                  (simulated seconds to the rival's accuracy, budgets of compute as the clients' speeds), time (the same without these),
+                  memory (co-s2p with budgets that are 35 % smaller) (default: $tables)
   --output DIR    gets SET/tuning/TRIAL, SET/tuned and SET/TABLE (default: $output)
   --program FILE  (default: build/release/src/main/cos2p)
   --jobs N        runs at a time (default: all cores)
@@ -36,18 +37,16 @@ while [[ $# -gt 0 ]]; do
   esac
 done
 
-# co-s2p without each of its parts, or with the alternative to it: without micro-batches, so that the smallest clients are narrowed and
-# masks matter; the rival with the two parts that belong to no submodel.
+# co-s2p without each of its parts: without micro-batches, so that the smallest clients are narrowed and masks matter. Alternatives are not
+# in the tables by default.
 semi_async=co-s2p:policy=semi-async:min-updates=4
-ablation=co-s2p,co-s2p:distillation=none,co-s2p:rolling-windows=true,$semi_async:rounds=120,$semi_async:rounds=120:merge=values:server-momentum=0.5
+ablation=$semi_async:rounds=120,co-s2p,co-s2p:distillation=none,co-s2p:rolling-windows=true
 for rule in straight-through hard-concrete taylor magnitude random; do ablation+=,co-s2p:micro-batch=0:width-rule=$rule; done
-ablation+=,co-s2p:logit-adjustment=0,co-s2p:server-momentum=0,depthfl:logit-adjustment=0.5:server-momentum=0.5
-ablation+=,co-s2p:balance=balanced,co-s2p:feature-hint=0.3
-# As many client rounds as in a synchronous run, and more of them; then the same where a step may take no longer on a slow client than one
-# of the full model on the fastest (the rival's never does: its rows would be the same to the bit).
-paced=$semi_async:rounds=160,$semi_async:rounds=120,co-s2p
-# shellcheck disable=SC2034  # by its name: ${!table}
-time=$paced,depthfl
+ablation+=,co-s2p:logit-adjustment=0,co-s2p:server-momentum=0
+alternatives=$semi_async:rounds=120:merge=values:server-momentum=0.5,co-s2p:balance=balanced,co-s2p:feature-hint=0.3
+alternatives+=,depthfl:logit-adjustment=0.5:server-momentum=0.5
+# As many client rounds as in a synchronous run, and more of them.
+timed=$semi_async:rounds=160,$semi_async:rounds=120,co-s2p,depthfl
 
 # Every method gets four trials, on a seed that no table has: rivals four rates; co-s2p three, and the best of them without logit
 # adjustment. Half of the rounds tell rates apart on pictures; on texts the models have then just begun to learn.
@@ -88,9 +87,9 @@ for set in ${sets//,/ }; do
   for table in ${tables//,/ }; do
     case $table in
       dirichlet | iid) rows=$methods extra=("${at_the_end[@]}" --partition "$table") ;;
-      ablation)
+      ablation | alternatives)
         if [[ $set != "${sets%%,*}" ]]; then continue; fi
-        rows=$ablation extra=("${at_the_end[@]}")
+        rows=${!table} extra=("${at_the_end[@]}")
         ;;
       memory) rows=co-s2p extra=("${at_the_end[@]}" --budgets "1,0.325,0.1625,0.08125") ;;
       time | paced)
@@ -105,7 +104,8 @@ PYTHON
         budgets=$("$program" inspect "$output/$set/dirichlet/runs/depthfl-seed0/latest" --json | python3 -c '
 import json, sys
 print(*[client["memory_budget_bytes"] for client in json.load(sys.stdin)["clients"][:4]], sep=",")')
-        rows=${!table} extra=(--target-accuracy "$target" --evaluate-every 2 --budgets "$budgets")
+        rows=$timed extra=(--target-accuracy "$target" --evaluate-every 2 --budgets "$budgets")
+        # A step may take no longer on a slow client than one of the full model on the fastest (depthfl's never does).
         if [[ $table == paced ]]; then extra+=(--compute-budgets "1,0.5,0.25,0.125"); fi
         ;;
       *) echo "run.sh: unknown table '$table' (--tables), see --help" >&2 && exit 2 ;;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <memory>
+#include <vector>
 
 namespace cos2p::cpu {
 
@@ -121,6 +122,59 @@ void gelu_backward(const float* in, float* d, float* out, float scale, std::int6
   for_pieces(count, [&](std::int64_t begin, std::int64_t end) {
     kernels().gelu_backward(in + begin, d + begin, out + begin, scale, end - begin);
   });
+}
+
+namespace {
+
+// Groups of rows that are summed apart: as many for any number of threads, at most 16, so that their sums are
+// small beside the rows.
+struct RowGroups {
+  explicit RowGroups(const NormShape& of_all)
+      : all(of_all), rows(std::max<std::int64_t>(64, (of_all.rows + 15) / 16)) {}
+  std::int64_t count() const { return (all.rows + rows - 1) / rows; }
+  std::int64_t first(std::int64_t group) const { return group * rows; }
+  NormShape shape(std::int64_t group) const { return {std::min(rows, all.rows - first(group)), all.dim}; }
+  NormShape all;
+  std::int64_t rows;
+};
+
+}  // namespace
+
+void layer_norm(const NormShape& shape, const float* x, const float* weight, const float* bias, float epsilon,
+                float* out, float* mean, float* inverse_deviation) {
+  const RowGroups groups(shape);
+#pragma omp parallel for schedule(static) if (groups.count() > 1)
+  for (std::int64_t group = 0; group < groups.count(); ++group) {
+    const std::int64_t row = groups.first(group), at = row * shape.dim;
+    kernels().layer_norm(groups.shape(group), x + at, weight, bias, epsilon, out + at, mean + row,
+                         inverse_deviation + row);
+  }
+}
+
+void layer_norm_backward(const NormShape& shape, const float* d_out, const float* x, const float* mean,
+                         const float* inverse_deviation, const float* weight, float* d_x, float* d_weight,
+                         float* d_bias) {
+  const RowGroups groups(shape);
+  const std::int64_t dim = shape.dim;
+  std::vector<float> sums(d_weight != nullptr ? static_cast<std::size_t>(groups.count() * 2 * dim) : 0);
+#pragma omp parallel for schedule(static) if (groups.count() > 1)
+  for (std::int64_t group = 0; group < groups.count(); ++group) {
+    const std::int64_t row = groups.first(group), at = row * dim;
+    float* own = d_weight != nullptr ? sums.data() + group * 2 * dim : nullptr;
+    kernels().layer_norm_backward(groups.shape(group), d_out + at, x + at, mean + row,
+                                  inverse_deviation + row, weight, d_x != nullptr ? d_x + at : nullptr, own,
+                                  own != nullptr ? own + dim : nullptr);
+  }
+  if (d_weight == nullptr) return;
+  std::fill(d_weight, d_weight + dim, 0.0F);
+  std::fill(d_bias, d_bias + dim, 0.0F);
+  for (std::int64_t group = 0; group < groups.count(); ++group) {
+    const float* own = sums.data() + group * 2 * dim;
+    for (std::int64_t j = 0; j < dim; ++j) {
+      d_weight[j] += own[j];
+      d_bias[j] += own[dim + j];
+    }
+  }
 }
 
 }  // namespace cos2p::cpu

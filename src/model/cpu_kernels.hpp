@@ -17,6 +17,12 @@ struct AttentionShape {
   std::int64_t head_dim = 0;
 };
 
+/// A matrix whose rows are normalised (LayerNorm).
+struct NormShape {
+  std::int64_t rows = 0;
+  std::int64_t dim = 0;
+};
+
 struct Kernels {
   const char* name;  ///< "avx512", "avx2" or "baseline"
 
@@ -36,6 +42,16 @@ struct Kernels {
   void (*gelu)(const float* in, float* out, std::int64_t count);
   /// d = d * scale * gelu'(in) in place, and out = gelu(in), from one evaluation of the error function.
   void (*gelu_backward)(const float* in, float* d, float* out, float scale, std::int64_t count);
+
+  /// out = (x - mean) / sqrt(variance + epsilon) * weight + bias, row by row; x and out are (rows, dim).
+  /// `mean` and `inverse_deviation` (one value a row) are what the gradient needs.
+  void (*layer_norm)(const NormShape& shape, const float* x, const float* weight, const float* bias,
+                     float epsilon, float* out, float* mean, float* inverse_deviation);
+  /// The gradient of the above. d_x (rows, dim) is written unless null; what the rows give is *added* to
+  /// d_weight and d_bias (dim), unless both are null.
+  void (*layer_norm_backward)(const NormShape& shape, const float* d_out, const float* x, const float* mean,
+                              const float* inverse_deviation, const float* weight, float* d_x,
+                              float* d_weight, float* d_bias);
 };
 
 /// The fastest set that this CPU can run.
@@ -53,5 +69,11 @@ void attention_backward(const AttentionShape& shape, std::int64_t images, const 
                         const float* qkv, const float* d_context, float* d_qkv);
 void gelu(const float* in, float* out, std::int64_t count);
 void gelu_backward(const float* in, float* d, float* out, float scale, std::int64_t count);
+void layer_norm(const NormShape& shape, const float* x, const float* weight, const float* bias, float epsilon,
+                float* out, float* mean, float* inverse_deviation);
+/// Writes d_weight and d_bias, both null or neither: the sums of fixed groups of rows, in their order.
+void layer_norm_backward(const NormShape& shape, const float* d_out, const float* x, const float* mean,
+                         const float* inverse_deviation, const float* weight, float* d_x, float* d_weight,
+                         float* d_bias);
 
 }  // namespace cos2p::cpu

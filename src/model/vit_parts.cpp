@@ -19,13 +19,23 @@ using torch::autograd::variable_list;
 // ----------------------------------------------------------------------------------
 
 struct Norm {
-  Tensor value, mean, inverse_deviation;  // (R, D), (R, 1), (R, 1)
+  Tensor value, mean, inverse_deviation;  // (R, D), R values, R values
 };
+
+// x (R, D), contiguous
 
 Norm normalise(const Tensor& x, const Tensor& weight, const Tensor& bias) {
   Norm norm;
-  std::tie(norm.value, norm.mean, norm.inverse_deviation) =
-      at::native_layer_norm(x, {x.size(-1)}, weight, bias, kLayerNormEpsilon);
+  if (x.is_cpu()) {
+    const cpu::NormShape shape{x.size(0), x.size(1)};
+    norm = {at::empty_like(x), at::empty({shape.rows}, x.options()), at::empty({shape.rows}, x.options())};
+    cpu::layer_norm(shape, x.data_ptr<float>(), weight.data_ptr<float>(), bias.data_ptr<float>(),
+                    static_cast<float>(kLayerNormEpsilon), norm.value.data_ptr<float>(),
+                    norm.mean.data_ptr<float>(), norm.inverse_deviation.data_ptr<float>());
+  } else {
+    std::tie(norm.value, norm.mean, norm.inverse_deviation) =
+        at::native_layer_norm(x, {x.size(-1)}, weight, bias, kLayerNormEpsilon);
+  }
   return norm;
 }
 
@@ -65,9 +75,22 @@ class NormSum {
   bool needed() const { return d_weight_.needed(); }
   /// Returns the gradient of x, undefined unless `needs_x`.
   Tensor add(const Tensor& d_value, const Tensor& x, const Norm& norm, bool needs_x) {
-    auto [d_x, d_weight, d_bias] =
-        at::native_layer_norm_backward(d_value, x, {x.size(-1)}, norm.mean, norm.inverse_deviation, weight_,
-                                       bias_, {needs_x, needed(), needed()});
+    Tensor d_x, d_weight, d_bias;
+    if (x.is_cpu()) {
+      if (needs_x) d_x = at::empty_like(x);
+      if (needed()) {
+        d_weight = at::empty_like(weight_);
+        d_bias = at::empty_like(bias_);
+      }
+      const auto data = [](const Tensor& t) { return t.defined() ? t.data_ptr<float>() : nullptr; };
+      cpu::layer_norm_backward({x.size(0), x.size(1)}, data(d_value), data(x), data(norm.mean),
+                               data(norm.inverse_deviation), data(weight_), data(d_x), data(d_weight),
+                               data(d_bias));
+    } else {
+      std::tie(d_x, d_weight, d_bias) =
+          at::native_layer_norm_backward(d_value, x, {x.size(-1)}, norm.mean, norm.inverse_deviation, weight_,
+                                         bias_, {needs_x, needed(), needed()});
+    }
     if (needed()) {
       d_weight_.add(d_weight);
       d_bias_.add(d_bias);

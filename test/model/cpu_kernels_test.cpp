@@ -141,3 +141,75 @@ BOOST_AUTO_TEST_CASE(gelu_handles_every_remainder) {
     }
   });
 }
+
+BOOST_AUTO_TEST_CASE(layer_norm_equals_aten) {
+  torch::manual_seed(6);
+  for (const std::int64_t dim : {1, 3, 8, 16, 20, 47, 48, 192, 768}) {
+    const std::int64_t rows = 37;
+    const torch::Tensor x = torch::randn({rows, dim}) * 3 + 5, d_out = torch::randn({rows, dim});
+    const torch::Tensor weight = torch::randn({dim}), bias = torch::randn({dim});
+    const auto wide = [](const torch::Tensor& t) { return t.to(torch::kFloat64); };
+    const auto [expected, expected_mean, expected_inverse] =
+        at::native_layer_norm(wide(x), {dim}, wide(weight), wide(bias), 1e-6);
+    const auto [d_x_expected, d_weight_expected, d_bias_expected] =
+        at::native_layer_norm_backward(wide(d_out), wide(x), {dim}, expected_mean, expected_inverse,
+                                       wide(weight), wide(bias), {true, true, true});
+    for_each_kernel_set([&](const cpu::Kernels& k) {
+      const cpu::NormShape shape{rows, dim};
+      // One value more than there are, to see that it stays.
+      torch::Tensor out = torch::full({rows * dim + 1}, 7.0), d_x = torch::full({rows * dim + 1}, 7.0);
+      torch::Tensor mean = torch::full({rows}, NAN), inverse = torch::full({rows}, NAN);
+      torch::Tensor d_weight = torch::ones({dim}), d_bias = torch::ones({dim});
+      const auto data = [](const torch::Tensor& t) { return t.data_ptr<float>(); };
+      k.layer_norm(shape, data(x), data(weight), data(bias), 1e-6F, data(out), data(mean), data(inverse));
+      k.layer_norm_backward(shape, data(d_out), data(x), data(mean), data(inverse), data(weight), data(d_x),
+                            data(d_weight), data(d_bias));
+      const auto rows_of = [&](const torch::Tensor& t) {
+        return t.narrow(0, 0, rows * dim).view({rows, dim});
+      };
+      BOOST_TEST(relative_difference(rows_of(out), expected) < 2e-6, k.name << ", " << dim);
+      // With one value the variance is rounding and epsilon, and so is the gradient.
+      if (dim > 1) BOOST_TEST(relative_difference(rows_of(d_x), d_x_expected) < 1e-5, k.name << ", " << dim);
+      BOOST_TEST(relative_difference(d_weight - 1, d_weight_expected) < 1e-5, k.name << ", " << dim);
+      BOOST_TEST(relative_difference(d_bias - 1, d_bias_expected) < 1e-5, k.name << ", " << dim);
+      BOOST_TEST(out[rows * dim].item<float>() == 7.0F);
+      BOOST_TEST(d_x[rows * dim].item<float>() == 7.0F);
+      // Either half of the gradient alone is the same.
+      torch::Tensor d_x_alone = torch::empty({rows, dim}), d_weight_alone = torch::ones({dim});
+      torch::Tensor d_bias_alone = torch::ones({dim});
+      k.layer_norm_backward(shape, data(d_out), data(x), data(mean), data(inverse), data(weight),
+                            data(d_x_alone), nullptr, nullptr);
+      k.layer_norm_backward(shape, data(d_out), data(x), data(mean), data(inverse), data(weight), nullptr,
+                            data(d_weight_alone), data(d_bias_alone));
+      BOOST_TEST(torch::equal(d_x_alone, rows_of(d_x)), k.name);
+      BOOST_TEST(torch::equal(d_weight_alone, d_weight), k.name);
+      BOOST_TEST(torch::equal(d_bias_alone, d_bias), k.name);
+    });
+  }
+}
+
+BOOST_AUTO_TEST_CASE(layer_norm_of_many_rows_sums_all_groups) {
+  torch::manual_seed(7);
+  for (const std::int64_t rows : {1, 64, 65, 1000, 2100}) {
+    const std::int64_t dim = 24;
+    const torch::Tensor x = torch::randn({rows, dim}), d_out = torch::randn({rows, dim});
+    const torch::Tensor weight = torch::randn({dim}), bias = torch::randn({dim});
+    torch::Tensor out = torch::empty_like(x), d_x = torch::empty_like(x), mean = torch::empty({rows});
+    torch::Tensor inverse = torch::empty({rows});
+    torch::Tensor d_weight = torch::full({dim}, NAN),
+                  d_bias = torch::full({dim}, NAN);  // written, not added to
+    const auto data = [](const torch::Tensor& t) { return t.data_ptr<float>(); };
+    cpu::layer_norm({rows, dim}, data(x), data(weight), data(bias), 1e-6F, data(out), data(mean),
+                    data(inverse));
+    cpu::layer_norm_backward({rows, dim}, data(d_out), data(x), data(mean), data(inverse), data(weight),
+                             data(d_x), data(d_weight), data(d_bias));
+    const auto [expected, expected_mean, expected_inverse] =
+        at::native_layer_norm(x, {dim}, weight, bias, 1e-6);
+    const auto [d_x_expected, d_weight_expected, d_bias_expected] = at::native_layer_norm_backward(
+        d_out, x, {dim}, expected_mean, expected_inverse, weight, bias, {true, true, true});
+    BOOST_TEST(relative_difference(out, expected) < 2e-6, rows);
+    BOOST_TEST(relative_difference(d_x, d_x_expected) < 1e-5, rows);
+    BOOST_TEST(relative_difference(d_weight, d_weight_expected) < 1e-5, rows);
+    BOOST_TEST(relative_difference(d_bias, d_bias_expected) < 1e-5, rows);
+  }
+}
