@@ -6,7 +6,7 @@ program=$here/../../build/release/src/main/cos2p
 output=runs/results
 data=data
 sets=fashion-mnist,cifar-10,20-newsgroups
-tables=dirichlet,iid,ablation,paced,memory
+tables=dirichlet,iid,ablation,paced,semi-async,memory
 jobs=$(nproc)
 # Runs begin in this order: what takes long goes first, so that no core waits for the last of a table.
 methods=fedavg,fiarse,co-s2p,depthfl,inclusivefl,scalefl,heterofl,fedrolex,federated-dropout,fjord,ra-fed,fedavg-drop,fedavg-smallest
@@ -18,9 +18,9 @@ Usage: benchmark/results/run.sh [--data DIR] [--sets A,B,...] [--tables A,B,...]
   --sets A,B,...  of fashion-mnist, cifar-10, 20-newsgroups, sst-2 (default: the first three)
   --tables A,...  of dirichlet, iid (all methods on unlike and on like data), ablation (of the first set: co-s2p without its parts),
                   alternatives (of the first set: co-s2p with other choices for its parts, its best rival with what helped it), paced
-                  (simulated seconds to the rival's accuracy, budgets of compute as the clients' speeds), time (the same without these),
-                  memory (co-s2p with budgets that are 35 % smaller) (default: $tables)
-  --output DIR    gets SET/tuning/TRIAL, SET/tuned and SET/TABLE (default: $output)
+                  (simulated seconds to the rival's accuracy, budgets of compute as the clients' speeds), semi-async (co-s2p
+                  semi-asynchronously, else the same), memory (co-s2p with budgets that are 35 % smaller) (default: $tables)
+  --output DIR    gets SET/tuning/TRIAL, SET/tuned, SET/TABLE and the trials and rates of semi-async in directories of their own (default: $output)
   --program FILE  (default: build/release/src/main/cos2p)
   --jobs N        runs at a time (default: all cores)
   --methods ...   (default: $methods)
@@ -45,11 +45,9 @@ for rule in straight-through hard-concrete taylor magnitude random; do ablation+
 ablation+=,co-s2p:logit-adjustment=0,co-s2p:server-momentum=0
 alternatives=$semi_async:rounds=120:merge=values:server-momentum=0.5,co-s2p:balance=balanced,co-s2p:feature-hint=0.3
 alternatives+=,depthfl:logit-adjustment=0.5:server-momentum=0.5
-# As many client rounds as in a synchronous run, and more of them.
-timed=$semi_async:rounds=160,$semi_async:rounds=120,co-s2p,depthfl
-
 # Every method gets four trials, on a seed that no table has: rivals four rates; co-s2p three, and the best of them without logit
-# adjustment. Half of the rounds tell rates apart on pictures; on texts the models have then just begun to learn.
+# adjustment. Half of the rounds tell rates apart on pictures; on texts the models have then just begun to learn. Merges of few updates want
+# rates of their own: three trials for co-s2p semi-asynchronously.
 rates=(0.002 0.004 0.008)
 highest_rate=0.016
 rivals=$(tr , '\n' <<<"$methods" | grep -vx co-s2p | paste -sd , || true)
@@ -67,6 +65,7 @@ for method, (_, options) in best.items():
     print(f"{method}:{options.replace(':', ',')}")
 PYTHON
 }
+rate_of() { sed -n 's/^co-s2p:.*\(learning-rate=[0-9.]*\).*/\1/p'; }
 for set in ${sets//,/ }; do
   common=(--config "$here/$set.toml" --data-dir "$data/$set")
   tuning=$output/$set/tuning
@@ -75,16 +74,17 @@ for set in ${sets//,/ }; do
     shift
     name=$(IFS=: && echo "$*")
     for option in "$@"; do options+=("--${option%%=*}" "${option#*=}"); done
-    compare "${common[@]}" --methods "$methods" "${options[@]}" "${at_the_end[@]}" --rounds "${tuning_rounds[$set]}" --seeds 10 --output "$tuning/$name"
+    compare "${common[@]}" "${extra[@]}" --methods "$methods" "${options[@]}" --seeds 10 --output "$tuning/$name"
   }
+  extra=("${at_the_end[@]}" --rounds "${tuning_rounds[$set]}")
   for rate in "${rates[@]}"; do trial "$methods" "learning-rate=$rate"; done
   if [[ -n $rivals ]]; then trial "$rivals" "learning-rate=$highest_rate"; fi
   if [[ ,$methods, == *,co-s2p,* ]]; then
-    rate=$(best_trials "$tuning" | sed -n 's/^co-s2p:\(learning-rate=[0-9.]*\).*/\1/p')
-    trial co-s2p "$rate" logit-adjustment=0
+    trial co-s2p "$(best_trials "$tuning" | rate_of)" logit-adjustment=0
   fi
   best_trials "$tuning" >"$output/$set/tuned"
   for table in ${tables//,/ }; do
+    tuned=$output/$set/tuned
     case $table in
       dirichlet | iid) rows=$methods extra=("${at_the_end[@]}" --partition "$table") ;;
       ablation | alternatives)
@@ -92,7 +92,9 @@ for set in ${sets//,/ }; do
         rows=${!table} extra=("${at_the_end[@]}")
         ;;
       memory) rows=co-s2p extra=("${at_the_end[@]}" --budgets "1,0.325,0.1625,0.08125") ;;
-      time | paced)
+      paced | semi-async)
+        [[ -f $output/$set/dirichlet/compare.csv ]] ||
+          { echo "run.sh: $table needs the table dirichlet of $set (it has the target and the budgets), add it to --tables" >&2 && exit 2; }
         # What the rival reached, as this set's first table has it.
         target=$(python3 - "$output/$set/dirichlet/compare.csv" <<'PYTHON'
 import csv, sys
@@ -104,17 +106,27 @@ PYTHON
         budgets=$("$program" inspect "$output/$set/dirichlet/runs/depthfl-seed0/latest" --json | python3 -c '
 import json, sys
 print(*[client["memory_budget_bytes"] for client in json.load(sys.stdin)["clients"][:4]], sep=",")')
-        rows=$timed extra=(--target-accuracy "$target" --evaluate-every 2 --budgets "$budgets")
         # A step may take no longer on a slow client than one of the full model on the fastest (depthfl's never does).
-        if [[ $table == paced ]]; then extra+=(--compute-budgets "1,0.5,0.25,0.125"); fi
+        budgets=(--budgets "$budgets" --compute-budgets "1,0.5,0.25,0.125")
+        rows=co-s2p,depthfl
+        if [[ $table == semi-async ]]; then
+          rows=$semi_async:rounds=160,$semi_async:rounds=120  # as many client rounds as in a synchronous run take 120
+          tuning=$output/$set/tuning-semi-async
+          extra=("${at_the_end[@]}" "${budgets[@]}")
+          adjustment=$(sed -n 's/^co-s2p:.*\(logit-adjustment=[0-9.]*\).*/\1/p' "$tuned")
+          for rate in "${rates[@]}"; do trial "$semi_async:rounds=160" "learning-rate=$rate" ${adjustment:+"$adjustment"}; done
+          tuned=$output/$set/tuned-semi-async
+          best_trials "$tuning" | sed "s/^co-s2p:.*:learning-rate/co-s2p:learning-rate/" >"$tuned"
+        fi
+        extra=("${budgets[@]}" --target-accuracy "$target" --evaluate-every 2)
         ;;
       *) echo "run.sh: unknown table '$table' (--tables), see --help" >&2 && exit 2 ;;
     esac
-    tuned=()
+    options=()
     while read -r line; do
-      if [[ ,$rows, == *,${line%%:*}[,:]* ]]; then tuned+=(--for "$line"); fi
-    done <"$output/$set/tuned"
-    compare "${common[@]}" "${extra[@]}" --methods "$rows" "${tuned[@]}" --seeds 0,1,2 --output "$output/$set/$table"
+      if [[ ,$rows, == *,${line%%:*}[,:]* ]]; then options+=(--for "$line"); fi
+    done <"$tuned"
+    compare "${common[@]}" "${extra[@]}" --methods "$rows" "${options[@]}" --seeds 0,1,2 --output "$output/$set/$table"
   done
 done
 echo "run.sh: all tables are in $output ($((SECONDS / 60)) minutes)"

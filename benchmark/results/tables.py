@@ -78,10 +78,11 @@ def main():
     sets = [name for name in SETS if (output / name).is_dir()]
     if not sets:
         sys.exit(f"tables.py: {output} holds no tables ({', '.join(SETS)}), run benchmark/results/run.sh --output {output}")
-    tuned = {}
+    tuned = {name: {} for name in sets}
     for name in sets:
-        lines = (output / name / "tuned").read_text().split() if (output / name / "tuned").is_file() else []
-        tuned[name] = dict(line.split(":", 1) for line in lines)
+        for path, suffix in ((output / name / "tuned", ""), (output / name / "tuned-semi-async", ", semi-async")):
+            lines = path.read_text().split() if path.is_file() else []
+            tuned[name].update((method + suffix, options) for method, options in (line.split(":", 1) for line in lines))
     methods = sorted({method for of_set in tuned.values() for method in of_set})
     table("tuned", ["method"] + sets, [[f"`{m}`"] + [tuned[name].get(m, "–") for name in sets] for m in methods])
     columns = {
@@ -90,7 +91,8 @@ def main():
         "ablation": [("accuracy", accuracy), ("s", lambda rows: f"{statistics.mean(numbers(rows, 'time_s')):.2f}")],
         "memory": [("accuracy", accuracy), ("MiB", memory)],
     }
-    columns["time"] = columns["paced"] = columns["ablation"] + [
+    columns["alternatives"] = columns["ablation"]
+    columns["paced"] = columns["semi-async"] = columns["ablation"] + [
         ("s to target", seconds_to_target), ("utilisation", lambda rows: f"{100 * statistics.mean(numbers(rows, 'utilisation')):.0f} %")]
     for name, of in columns.items():
         found = {s: rows_of(output / s / name / "compare.csv") for s in sets}
