@@ -220,8 +220,12 @@ class Replay {
 
 ReplayResult replay_part(const std::string& directory, int part) {
   const Checkpoint start = read_checkpoint(event_part_path(directory, part, ".h5"));
-  EventReader reader(event_part_path(directory, part, ".log"));
   const RunOptions options = parse_options(Subcommand::train, to_toml(start.identity.options)).options;
+  return replay_log(event_part_path(directory, part, ".log"), start, options);
+}
+
+ReplayResult replay_log(const std::string& path, const Checkpoint& start, const RunOptions& options) {
+  EventReader reader(path);
   const SegmentTable table(start.model);
   ModelStore store(table);
   ServerCore core(

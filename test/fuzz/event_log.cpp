@@ -3,8 +3,7 @@
 // the records.
 #include "cos2p/server/event_log.hpp"
 
-#include <sys/stat.h>
-
+#include "cos2p/config/run_options.hpp"
 #include "cos2p/support/hash.hpp"
 #include "fuzz/small_run.hpp"
 
@@ -13,14 +12,10 @@ using namespace cos2p::fuzz;
 
 namespace {
 
-/// A run's directory with one part, whose records are a file in memory.
+/// A part of a run's events: what it began with, and its records, a file in memory.
 struct Part {
-  Part() {
-    if (::mkdir((directory.path() + "/events").c_str(), 0700) != 0) found("no directory");
-    write_checkpoint_file(event_part_path(directory.path(), 1, ".h5"), small_checkpoint(SmallModel::images));
-    directory.link("events/part-0001.log", log.path());
-  }
-  Directory directory;
+  Checkpoint start = small_checkpoint(SmallModel::images);
+  RunOptions options = parse_options(Subcommand::train, to_toml(start.identity.options)).options;
   MemoryFile log;
 };
 
@@ -106,6 +101,6 @@ int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
     if (reader.unread_bytes() < 0) found("more was read than there is");
   });
   if (form % 2 != 0 && form % 4 == 1)
-    read_or_refused({ExitCode::checkpoint}, [&] { replay_part(part.directory.path(), 1); });
+    read_or_refused({ExitCode::checkpoint}, [&] { replay_log(part.log.path(), part.start, part.options); });
   return 0;
 }

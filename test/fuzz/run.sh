@@ -11,10 +11,11 @@ seconds=0
 jobs=1
 output=""
 build=true
+fast=false
 
 usage() {
   cat <<TEXT
-Usage: test/fuzz/run.sh [--target A,B] [--runs N] [--seconds S] [--jobs N] [--output DIR] [--no-build]
+Usage: test/fuzz/run.sh [--target A,B] [--runs N] [--seconds S] [--jobs N] [--output DIR] [--fast] [--no-build]
 Builds build/fuzz (clang, libFuzzer, address and undefined-behaviour sanitizers), runs each target from its seeds
 (test/fuzz/seeds/TARGET) and prints a table: target, runs, runs a second, findings.
 
@@ -23,6 +24,8 @@ Builds build/fuzz (clang, libFuzzer, address and undefined-behaviour sanitizers)
       --seconds S    at most so long a target (default 0: as long as the inputs take)
       --jobs N       targets at a time, and compilers (default 1)
       --output DIR   logs, corpora and the inputs that were found (default: build/fuzz/findings)
+      --fast         without sanitizers (build/fuzz-fast), 5 to 50 times the inputs; then what was kept of them, the inputs that
+                     reach something new, goes through the programs with sanitizers once
       --no-build     run what was built before
   -h, --help         this text
 
@@ -48,6 +51,7 @@ while [[ $# -gt 0 ]]; do
       esac
       shift
       ;;
+    --fast) fast=true ;;
     --no-build) build=false ;;
     -h | --help) usage && exit 0 ;;
     *) refuse "unknown option '$1', see run.sh --help" ;;
@@ -63,11 +67,16 @@ done
 command -v clang++ >/dev/null || refuse "clang++ was not found (libFuzzer is a part of it), run: mpi_launch/install_packages.sh --fuzz" 6
 
 cd "$root"
-output=${output:-build/fuzz/findings}
+presets=(fuzz)
+if $fast; then presets=(fuzz-fast fuzz); fi
+output=${output:-build/${presets[0]}/findings}
 if $build; then
   mkdir -p build
-  cmake --preset fuzz >build/fuzz-configure.log || { tail -20 build/fuzz-configure.log >&2; refuse "the build cannot be configured (see above)" 6; }
-  cmake --build --preset fuzz --parallel "$jobs"
+  for name in "${presets[@]}"; do
+    cmake --preset "$name" >"build/$name-configure.log" ||
+      { tail -20 "build/$name-configure.log" >&2; refuse "the build cannot be configured (see above)" 6; }
+    cmake --build --preset "$name" --parallel "$jobs"
+  done
 fi
 mkdir -p "$output"
 output=$(cd "$output" && pwd)
@@ -79,6 +88,8 @@ export TMPDIR=$scratch
 # What is freed is kept for a while so that its later use is seen; a few megabytes of it suffice here.
 export ASAN_OPTIONS=quarantine_size_mb=16:allocator_may_return_null=0:detect_stack_use_after_return=0
 export UBSAN_OPTIONS=print_stacktrace=1
+# Without sanitizers a third of the time would go into giving memory back and getting it again.
+export MALLOC_TRIM_THRESHOLD_=1000000000 MALLOC_MMAP_THRESHOLD_=1000000000 MALLOC_TOP_PAD_=16777216
 for name in $(compgen -e COS2P_ || true); do unset "$name"; done
 
 # run_one TARGET: libFuzzer's log is DIR/TARGET.log; an input that ends the program is DIR/TARGET/found-...
@@ -93,13 +104,17 @@ run_one() {
   ((leaks)) || more+=(-detect_leaks=0)
   local -x ASAN_OPTIONS=$ASAN_OPTIONS:detect_leaks=$leaks
   mkdir -p "$output/$target/corpus" "$scratch/$target"
-  (cd "$scratch/$target" && "$root/build/fuzz/test/fuzz/fuzz_$target" -runs="$runs" -max_total_time="$seconds" -max_len="$length" \
-    -timeout=10 -rss_limit_mb=2048 -malloc_limit_mb=256 -print_final_stats=1 "${more[@]}" \
-    -artifact_prefix="$output/$target/found-" "$output/$target/corpus" "$root/test/fuzz/seeds/$target") >"$output/$target.log" 2>&1
+  more+=(-max_len="$length" -timeout=10 -rss_limit_mb=2048 -malloc_limit_mb=256 -print_final_stats=1
+    -artifact_prefix="$output/$target/found-" "$output/$target/corpus" "$root/test/fuzz/seeds/$target")
+  cd "$scratch/$target"
+  "$root/build/$preset/test/fuzz/fuzz_$target" -runs="$runs" -max_total_time="$seconds" "${more[@]}" >"$output/$target.log" 2>&1 ||
+    return
+  if $fast; then "$root/build/fuzz/test/fuzz/fuzz_$target" -runs=0 "${more[@]}" >"$output/$target-sanitized.log" 2>&1; fi
 }
 
 export -f run_one
-export output scratch root runs seconds
+preset=${presets[0]}
+export output scratch root runs seconds fast preset
 printf '%s\0' "${targets[@]}" | xargs -0 -P "$jobs" -I{} bash -c 'run_one {} && echo 0 >"$output/{}.status" || echo $? >"$output/{}.status"'
 
 findings=0
@@ -113,6 +128,8 @@ for target in "${targets[@]}"; do
   found=none
   if [[ $(cat "$output/$target.status") != 0 ]]; then
     findings=$((findings + 1))
+    sanitized=$output/$target-sanitized.log  # the last to have run, if it did
+    if [[ $sanitized -nt $log ]]; then log=$sanitized; fi
     found="$(grep -m1 -oE 'FOUND: .*|runtime error: .*|ERROR: (Address|Leak)Sanitizer: [a-zA-Z-]+|ERROR: libFuzzer: .*|what\(\): .*' "$log" || echo "ended with an error") ($log)"
   fi
   printf '%-16s %10s %8s %s\n' "$target" "${done_runs:-0}" "${speed:-0}" "$found"

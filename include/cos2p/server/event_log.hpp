@@ -15,6 +15,8 @@
 
 namespace cos2p {
 
+struct RunOptions;
+
 /// What a ServerCore tells of its work, in the order in which things happen: first what it is told, then what
 /// comes of it. Called by the thread that uses the core.
 class EventSink {
@@ -169,6 +171,8 @@ struct ReplayResult {
 /// Tells a core that starts from the part's checkpoint what the recorded one was told, and compares what
 /// comes of it: every published segment, every round, every checkpoint.
 ReplayResult replay_part(const std::string& directory, int part);
+/// The same from the part's log at `path` alone, where its checkpoint and the options of that are at hand.
+ReplayResult replay_log(const std::string& path, const Checkpoint& start, const RunOptions& options);
 
 /// What the event log in `directory` leads to after `checkpoint`, the newest of that directory: the state
 /// when the server last wrote to the log. Empty where the log goes no further, is of another course of the
