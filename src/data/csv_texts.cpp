@@ -64,7 +64,7 @@ class CsvReader {
           ExitCode::data,
           "{}, line {}: '{}' after the closing quote of a field (a comma or the end of the line must follow; "
           "a quote in a field is doubled), {}",
-          path_, line_, here(), text_cure);
+          path_, line_, shown(text_.substr(at_, 1)), text_cure);
     }
     return field;
   }
@@ -119,7 +119,7 @@ std::vector<LabelledText> read_rows(const std::string& path) {
     row.label = parse_label(fields[0]);
     if (row.label < 1) {
       fail(ExitCode::data, "{}, line {}: '{}' is no class (the first field is a whole number from 1), {}",
-           path, row.line, fields[0], text_cure);
+           path, row.line, shown(fields[0]), text_cure);
     }
     row.text = std::move(fields[1]);
     for (std::size_t i = 2; i < fields.size(); ++i) row.text += ' ' + fields[i];

@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "cos2p/support/error.hpp"
+#include "cos2p/support/narrow.hpp"
 #include "readers.hpp"
 
 namespace fs = std::filesystem;
@@ -61,25 +62,78 @@ bool any_directory(DatasetKind kind) {
   return kind == DatasetKind::hdf5 || kind == DatasetKind::ag_news || kind == DatasetKind::glue;
 }
 
-/// Whether the set is to be cut to `limit`; its labels then are.
-bool keep_first_labels(LabelledSet& set, std::int64_t limit, const char* option) {
+int classes_among(const LabelledSet& set, const std::vector<std::int64_t>& rows) {
+  std::vector<bool> seen(static_cast<std::size_t>(set.classes));
+  for (const std::int64_t row : rows)
+    seen[static_cast<std::size_t>(set.labels[static_cast<std::size_t>(row)])] = true;
+  return static_cast<int>(std::count(seen.begin(), seen.end(), true));
+}
+
+/// The rows that a limit keeps, in their order: the first ones; or, where the set is sorted by class so that
+/// these are of a few classes alone, as many at equal distances. Empty where all are kept.
+std::vector<std::int64_t> rows_to_keep(const LabelledSet& set, std::int64_t limit, const char* option) {
   if (limit < 0) {
     fail(ExitCode::usage, "{} {} is not possible (it is negative), give 0 for all or a positive number",
          option, limit);
   }
-  if (limit == 0 || limit >= set.size()) return false;
-  set.labels.resize(static_cast<std::size_t>(limit));
-  return true;
+  if (limit == 0 || limit >= set.size()) return {};
+  std::vector<std::int64_t> first(static_cast<std::size_t>(limit)), spread(first.size());
+  for (std::int64_t i = 0; i < limit; ++i) {
+    first[static_cast<std::size_t>(i)] = i;
+    spread[static_cast<std::size_t>(i)] = i * set.size() / limit;
+  }
+  const int in_first = classes_among(set, first), in_spread = classes_among(set, spread);
+  // Of an unsorted set a few rows lack a class now and then by chance, ten for each class hardly ever.
+  if (in_first >= in_spread || (limit < 10 * std::int64_t{set.classes} && 2 * in_first > in_spread))
+    return first;
+  spdlog::warn(
+      "data: {} {} takes rows at equal distances (the first {} have {} of {} classes: the set is sorted by "
+      "class), these have {}",
+      option, limit, limit, in_first, set.classes, in_spread);
+  return spread;
 }
 
-void keep_first(ImageSet& set, std::int64_t limit, const char* option) {
-  if (!keep_first_labels(set, limit, option)) return;
-  set.pixels.resize(static_cast<std::size_t>(limit * set.image_bytes()));
+void keep_labels(LabelledSet& set, const std::vector<std::int64_t>& rows) {
+  for (std::size_t i = 0; i < rows.size(); ++i) set.labels[i] = set.labels[static_cast<std::size_t>(rows[i])];
+  set.labels.resize(rows.size());
+}
+
+void keep(ImageSet& set, std::int64_t limit, const char* option) {
+  const std::vector<std::int64_t> rows = rows_to_keep(set, limit, option);
+  if (rows.empty()) return;
+  const std::int64_t bytes = set.image_bytes();
+  // Rows are in order, so that none is overwritten before it is moved.
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    const auto from = set.pixels.begin() + rows[i] * bytes;
+    const auto to = set.pixels.begin() + static_cast<std::int64_t>(i) * bytes;
+    if (from != to) std::copy(from, from + bytes, to);
+  }
+  set.pixels.resize(rows.size() * static_cast<std::size_t>(bytes));
   set.pixels.shrink_to_fit();
+  keep_labels(set, rows);
 }
 
-void keep_first(TextSet& set, std::int64_t limit, const char* option) {
-  if (keep_first_labels(set, limit, option)) set.texts.resize(static_cast<std::size_t>(limit));
+void keep(TextSet& set, std::int64_t limit, const char* option) {
+  const std::vector<std::int64_t> rows = rows_to_keep(set, limit, option);
+  if (rows.empty()) return;
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    if (rows[i] != static_cast<std::int64_t>(i))
+      set.texts[i] = std::move(set.texts[static_cast<std::size_t>(rows[i])]);
+  }
+  set.texts.resize(rows.size());
+  keep_labels(set, rows);
+}
+
+/// The model learns nothing about a class without samples; a label that is wrong looks like many of them.
+void warn_of_empty_classes(const LabelledSet& train) {
+  std::vector<std::int64_t> samples(static_cast<std::size_t>(train.classes));
+  for (const std::int32_t label : train.labels) ++samples[static_cast<std::size_t>(label)];
+  const auto empty = std::count(samples.begin(), samples.end(), 0);
+  if (empty == 0) return;
+  const auto first = std::find(samples.begin(), samples.end(), 0) - samples.begin();
+  spdlog::warn(
+      "data: {} of {} classes have no training sample (class {}{}), the model learns nothing about {}", empty,
+      train.classes, first, empty > 1 ? ", ..." : "", empty > 1 ? "them" : "it");
 }
 
 void require_data_dir(const DatasetOptions& options) {
@@ -180,6 +234,31 @@ std::string find_set_directory(const DatasetOptions& options,
   return found.empty() ? std::string() : found.front();
 }
 
+namespace {
+
+/// What may not be looked at is not missing.
+void refuse_unreadable(const std::string& directory) {
+  std::error_code error;
+  const auto refuse_denied = [&](const std::string& path) {
+    if (error != std::errc::permission_denied) return;
+    fail(ExitCode::data,
+         "{} cannot be read ({}), check its permissions and those of the directories above it", path,
+         error.message());
+  };
+  fs::directory_iterator i(directory, error);
+  refuse_denied(directory);
+  for (const fs::directory_iterator end; !error && i != end; i.increment(error)) {
+    const bool is_directory = fs::is_directory(i->path(), error);
+    refuse_denied(i->path().string());
+    if (!is_directory) continue;
+    const fs::directory_iterator below(i->path(), error);
+    refuse_denied(i->path().string());
+    error.clear();
+  }
+}
+
+}  // namespace
+
 void fail_not_found(const DatasetOptions& options, const std::string& directory, const std::string& names) {
   const std::string kind = to_string(options.kind);
   const std::string cure =
@@ -188,6 +267,7 @@ void fail_not_found(const DatasetOptions& options, const std::string& directory,
           : fmt::format(
                 "get them with datasets/download.sh {} --dir {}, or name their directory with --data-dir",
                 kind, options.data_dir);
+  refuse_unreadable(options.data_dir);
   std::error_code error;
   if (!fs::is_directory(options.data_dir, error)) {
     fail(ExitCode::data, "the {} files are missing (--data-dir {} is not a directory; looked for {}), {}",
@@ -206,6 +286,23 @@ void check_classes(int classes, const std::string& name) {
   if (classes >= 2) return;
   fail(ExitCode::data,
        "{} has a single class (every training label is the same), give a set with two classes or more", name);
+}
+
+void check_counted_classes(const std::vector<std::int32_t>& labels, const std::string& where, int first) {
+  const auto largest = std::max_element(labels.begin(), labels.end());
+  if (largest == labels.end()) return;
+  std::vector<bool> seen(static_cast<std::size_t>(*largest) + 1);
+  for (const std::int32_t label : labels) seen[static_cast<std::size_t>(label)] = true;
+  const auto known = std::count(seen.begin(), seen.end(), true);
+  check_classes(narrow<int>(known, "number of classes"), where);
+  // Some classes may be missing; where most are, the largest label is no class of this set.
+  constexpr std::int32_t least_suspicious = 10;
+  if (*largest < least_suspicious || *largest < 2 * known) return;
+  fail(ExitCode::data,
+       "{} has a label out of range (record {} is labelled {}, and of the classes up to there {} have no "
+       "sample), "
+       "correct it or number the classes without gaps",
+       where, largest - labels.begin(), *largest + first, *largest + 1 - known);
 }
 
 void check_labels(const std::vector<std::int32_t>& labels, int classes, const std::string& where) {
@@ -249,8 +346,9 @@ Dataset load_dataset(const DatasetOptions& options) {
   Dataset dataset = data::read(options);
   data::check_same_shape(dataset);
   data::check_classes(dataset.train.classes, dataset.train.name);
-  data::keep_first(dataset.train, options.limit_train, "--limit-train");
-  data::keep_first(dataset.test, options.limit_test, "--limit-test");
+  data::keep(dataset.train, options.limit_train, "--limit-train");
+  data::keep(dataset.test, options.limit_test, "--limit-test");
+  data::warn_of_empty_classes(dataset.train);
   const ImageSet& train = dataset.train;
   spdlog::info("data: {}, {} training and {} test images of {}x{}x{}, {} classes", train.name, train.size(),
                dataset.test.size(), train.height, train.width, train.channels, train.classes);
@@ -264,8 +362,9 @@ TextDataset load_text_dataset(const DatasetOptions& options) {
   const bool tsv = options.kind == DatasetKind::glue || options.kind == DatasetKind::sst_2;
   TextDataset dataset = tsv ? data::read_glue_texts(options) : data::read_csv_texts(options);
   data::check_classes(dataset.train.classes, dataset.train.name);
-  data::keep_first(dataset.train, options.limit_train, "--limit-train");
-  data::keep_first(dataset.test, options.limit_test, "--limit-test");
+  data::keep(dataset.train, options.limit_train, "--limit-train");
+  data::keep(dataset.test, options.limit_test, "--limit-test");
+  data::warn_of_empty_classes(dataset.train);
   spdlog::info("data: {}, {} training and {} test texts, {} classes", dataset.train.name,
                dataset.train.size(), dataset.test.size(), dataset.train.classes);
   data::log_files(dataset.train, dataset.test);

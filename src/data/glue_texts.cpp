@@ -2,6 +2,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <array>
 #include <utility>
 
 #include "cos2p/support/error.hpp"
@@ -28,7 +29,18 @@ struct Columns {
   bool header = false;
 };
 
+// The other half of a pair, as the tasks of GLUE name it.
+constexpr std::array<const char*, 7> second_texts = {"question",  "question1", "question2", "sentence1",
+                                                     "sentence2", "premise",   "hypothesis"};
+
 Columns find_columns(const std::string& path, const std::vector<std::string>& first) {
+  for (const char* name : second_texts) {
+    if (std::find(first.begin(), first.end(), name) == first.end()) continue;
+    fail(ExitCode::data,
+         "{} holds pairs of texts (a column '{}'; sentence pairs are not read), give the labelled files of a "
+         "single-sentence task",
+         path, name);
+  }
   const auto sentence = std::find(first.begin(), first.end(), "sentence");
   const auto label = std::find(first.begin(), first.end(), "label");
   if (sentence != first.end() && label != first.end()) {
@@ -40,7 +52,7 @@ Columns find_columns(const std::string& path, const std::vector<std::string>& fi
   fail(ExitCode::data,
        "{} has no columns 'sentence' and 'label' (its first line has {} fields: {}), give the labelled files "
        "of a single-sentence task; sentence pairs are not read",
-       path, first.size(), fmt::join(first, ", "));
+       path, first.size(), shown(fmt::format("{}", fmt::join(first, ", "))));
 }
 
 std::vector<LabelledText> read_rows(const std::string& path) {
@@ -56,7 +68,7 @@ std::vector<LabelledText> read_rows(const std::string& path) {
     const std::int64_t label = parse_label(fields[columns.label]);
     if (label < 0) {
       fail(ExitCode::data, "{}, line {}: '{}' is no label (it is a whole number from 0), {}", path, line,
-           fields[columns.label], text_cure);
+           shown(fields[columns.label]), text_cure);
     }
     rows.push_back({line, std::move(fields[columns.sentence]), label});
   }

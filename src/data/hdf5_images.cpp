@@ -3,9 +3,12 @@
 #include <fmt/ranges.h>
 #include <hdf5.h>
 #include <spdlog/spdlog.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
+#include <cerrno>
+#include <cstring>
 #include <filesystem>
 #include <system_error>
 #include <utility>
@@ -161,6 +164,9 @@ void read_labels(hid_t file, const std::string& group, const std::string& path, 
 }
 
 ImageSet read_part(const std::string& path, const std::string& group) {
+  if (::access(path.c_str(), R_OK) != 0) {
+    fail(ExitCode::data, "{} cannot be read ({}), check its permissions", path, std::strerror(errno));
+  }
   const Handle file(H5Fopen(path.c_str(), H5F_ACC_RDONLY, H5P_DEFAULT), H5Fclose);
   std::error_code error;
   const std::uint64_t size = fs::file_size(path, error);
@@ -235,6 +241,7 @@ Dataset read_hdf5(const DatasetOptions& options) {
   const SilentErrors silent;
   const auto parts = find_parts(options);
   Dataset dataset{read_part(parts[0].first, parts[0].second), read_part(parts[1].first, parts[1].second)};
+  check_counted_classes(dataset.train.labels, parts[0].first + ":" + parts[0].second + "/labels");
   check_labels(dataset.test.labels, dataset.train.classes,
                parts[1].first + ":" + parts[1].second + "/labels");
   dataset.test.classes = dataset.train.classes;

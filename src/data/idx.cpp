@@ -1,7 +1,13 @@
 // IDX, the format of MNIST and its relatives: two zero bytes, the element type (8 = unsigned byte), the
 // number of dimensions, each dimension as a big-endian 32-bit number, then the elements.
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <array>
+#include <filesystem>
+#include <set>
+#include <system_error>
+#include <utility>
 
 #include "cos2p/support/error.hpp"
 #include "data_file.hpp"
@@ -13,11 +19,64 @@ namespace {
 constexpr int least_classes = 10;
 constexpr std::uint32_t image_magic = 0x00000803, label_magic = 0x00000801;
 
+const char* const train_part = "train";
+const char* const test_part = "t10k";
+
 std::vector<std::string> image_names(const std::string& part) {
   return {part + "-images-idx3-ubyte", part + "-images.idx3-ubyte"};
 }
 std::vector<std::string> label_names(const std::string& part) {
   return {part + "-labels-idx1-ubyte", part + "-labels.idx1-ubyte"};
+}
+
+/// What stands before "train-images-idx3-ubyte" in a directory: nothing, or the set's name as in EMNIST's
+/// "emnist-letters-train-images-idx3-ubyte.gz", whose other part is called "test". In the order of the names.
+std::vector<std::string> prefixes(const std::string& directory) {
+  std::set<std::string> found;
+  std::error_code error;
+  for (std::filesystem::directory_iterator i(directory, error), end; !error && i != end; i.increment(error)) {
+    const std::string name = i->path().filename().string();
+    for (const std::string& expected : image_names(train_part)) {
+      const std::size_t at = name.rfind(expected);
+      if (at == std::string::npos) continue;
+      const std::string rest = name.substr(at + expected.size());
+      if (rest.empty() || rest == ".gz") found.insert(name.substr(0, at));
+    }
+  }
+  return {found.begin(), found.end()};
+}
+
+/// A set's directory, and what stands before the official names there. `--data-dir` may name both at once
+/// (DIR/emnist-letters): EMNIST's sets come in one directory.
+struct Place {
+  std::string directory, prefix;
+};
+
+Place find_place(const DatasetOptions& options) {
+  const std::filesystem::path path(options.data_dir);
+  std::error_code error;
+  if (!path.filename().empty() && !std::filesystem::exists(path, error)) {
+    const std::string directory = path.has_parent_path() ? path.parent_path().string() : ".";
+    for (const std::string& prefix : prefixes(directory)) {
+      if (prefix == path.filename().string() + '-') return {directory, prefix};
+    }
+  }
+  const std::string directory = find_set_directory(options, [](const std::string& d) {
+    for (const char* part : {train_part, test_part}) {
+      if (!find_file(d, image_names(part)).empty() || !find_file(d, label_names(part)).empty()) return true;
+    }
+    return !prefixes(d).empty();
+  });
+  const std::vector<std::string> known = prefixes(directory);
+  if (known.empty() || known.front().empty()) return {directory, ""};
+  if (known.size() > 1) {
+    const std::string first = known.front().substr(0, known.front().find_last_not_of('-') + 1);
+    fail(ExitCode::data,
+         "{} holds more than one set for --dataset {} ({}*), name one, for example: --data-dir {}", directory,
+         to_string(options.kind), fmt::join(known, "*, "),
+         (std::filesystem::path(directory) / first).string());
+  }
+  return {directory, known.front()};
 }
 
 std::uint32_t read_number(DataFile& file) {
@@ -31,7 +90,8 @@ void check_magic(DataFile& file, std::uint32_t expected, const char* what) {
   if (found == expected) return;
   const char* reason = found == image_magic   ? "these are images"
                        : found == label_magic ? "these are labels"
-                                              : "it is no IDX file of unsigned bytes";
+                       : found >> 16 == 0 ? "its elements or dimensions are others, unsigned bytes are read"
+                                          : "it is no IDX file of unsigned bytes";
   fail(ExitCode::data, "{} is no IDX file of {} (magic number 0x{:08x} instead of 0x{:08x}: {}), {}",
        file.path(), what, found, expected, reason, file.cure());
 }
@@ -93,19 +153,19 @@ ImageSet read_part(const DatasetOptions& options, const std::string& directory, 
 }  // namespace
 
 Dataset read_idx(const DatasetOptions& options) {
-  const std::string directory = find_set_directory(options, [](const std::string& d) {
-    for (const char* part : {"train", "t10k"}) {
-      if (!find_file(d, image_names(part)).empty() || !find_file(d, label_names(part)).empty()) return true;
-    }
-    return false;
-  });
-  if (directory.empty()) {
+  const Place place = find_place(options);
+  if (place.directory.empty()) {
     fail_not_found(
         options, "",
         "train-images-idx3-ubyte[.gz], train-labels-idx1-ubyte[.gz], t10k-images-idx3-ubyte[.gz] and "
         "t10k-labels-idx1-ubyte[.gz]");
   }
-  Dataset dataset{read_part(options, directory, "train"), read_part(options, directory, "t10k")};
+  std::string test = place.prefix + test_part;
+  if (!place.prefix.empty() && find_file(place.directory, image_names(test)).empty())
+    test = place.prefix + "test";
+  Dataset dataset{read_part(options, place.directory, place.prefix + train_part),
+                  read_part(options, place.directory, test)};
+  check_counted_classes(dataset.train.labels, dataset.train.files[1]);
   check_labels(dataset.test.labels, dataset.train.classes, dataset.test.files[1]);
   dataset.test.classes = dataset.train.classes;
   return dataset;

@@ -39,8 +39,12 @@ std::string find_set_directory(const DatasetOptions& options,
 [[noreturn]] void fail_not_found(const DatasetOptions& options, const std::string& directory,
                                  const std::string& names);
 
-/// Throws Error(data) where a label is not in [0, classes); `where` names the file.
+/// Throws Error(data) where there is a single class.
 void check_classes(int classes, const std::string& name);
+/// The same for classes that are counted by the labels themselves (from 0), and where the largest label
+/// cannot be one of them: most classes up to it have no sample. `first` is what the file calls class 0.
+void check_counted_classes(const std::vector<std::int32_t>& labels, const std::string& where, int first = 0);
+/// Throws Error(data) where a label is not in [0, classes); `where` names the file.
 void check_labels(const std::vector<std::int32_t>& labels, int classes, const std::string& where);
 
 }  // namespace cos2p::data

@@ -120,6 +120,10 @@ TextDataset make_text_dataset(const DatasetOptions& options, const std::string& 
            train_path, largest->line, largest->label, first, most, text_cure);
     }
     classes = static_cast<int>(largest->label - first + 1);
+    std::vector<std::int32_t> labels;
+    for (const LabelledText& text : train)
+      labels.push_back(static_cast<std::int32_t>(std::max<std::int64_t>(text.label - first, 0)));
+    check_counted_classes(labels, train_path, first);
   }
   const bool alike = std::all_of(train.begin(), train.end(),
                                  [&](const LabelledText& text) { return text.label == train.front().label; });

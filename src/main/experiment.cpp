@@ -267,7 +267,8 @@ void check_resumable(const Checkpoint& checkpoint, const Experiment& e, const st
     }
     if (records[c].class_counts != checkpoint.clients[c].class_counts) {
       refuse(fmt::format("data of client {}", c),
-             fmt::format("{} samples partitioned otherwise", checkpoint.clients[c].samples),
+             fmt::format("{} samples divided otherwise, by other options or of files that were changed since",
+                         checkpoint.clients[c].samples),
              fmt::format("{} samples", records[c].samples));
     }
   }

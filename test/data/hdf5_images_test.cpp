@@ -181,7 +181,7 @@ BOOST_AUTO_TEST_CASE(a_single_class_is_refused) {
   const TemporaryDirectory dir;
   write_part(NewFile(dir / "train.h5").id, {3, 5, 4, 3}, {0, 0, 0});
   write_part(NewFile(dir / "test.h5").id, {2, 5, 4, 3}, {0, 0});
-  check_error(ExitCode::data, {"hdf5 has a single class"}, [&] { load(dir.str()); });
+  check_error(ExitCode::data, {"train.h5:/labels has a single class"}, [&] { load(dir.str()); });
 }
 
 BOOST_AUTO_TEST_CASE(a_test_label_that_training_does_not_know_is_refused) {

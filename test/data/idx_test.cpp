@@ -209,11 +209,11 @@ BOOST_AUTO_TEST_CASE(mislabelled_files_are_refused) {
               [&] { load(dir.str()); });
   // The training part says how many classes there are (EMNIST has up to 62).
   bytes = idx_labels(30);
-  bytes[8 + 21] = 25;
+  bytes[8 + 21] = 18;
   write_file(dir / "train-labels-idx1-ubyte", bytes);
   const Dataset more = load(dir.str());
-  BOOST_TEST(more.train.classes == 26);
-  BOOST_TEST(more.test.classes == 26);
+  BOOST_TEST(more.train.classes == 19);
+  BOOST_TEST(more.test.classes == 19);
   write_idx_set(dir.str());
   write_file(dir / "t10k-images-idx3-ubyte", idx_images(20, 6, 4));
   check_error(ExitCode::data, {"differ in shape", "4x6x1", "6x4x1"}, [&] { load(dir.str()); });
@@ -235,4 +235,75 @@ BOOST_AUTO_TEST_CASE(dataset_names_go_both_ways) {
   check_error(ExitCode::usage,
               {"--dataset imagenet", "fashion-mnist, mnist, cifar-10, cifar-100, hdf5, synthetic"},
               [] { parse_dataset_kind("imagenet"); });
+}
+
+BOOST_AUTO_TEST_CASE(a_prefix_before_the_official_names_is_the_sets_own) {
+  const TemporaryDirectory dir;
+  const auto write_set = [&](const std::string& name) {
+    write_gzip(dir / (name + "-train-images-idx3-ubyte.gz"), idx_images(30, 4, 6));
+    write_gzip(dir / (name + "-train-labels-idx1-ubyte.gz"), idx_labels(30));
+    write_gzip(dir / (name + "-test-images-idx3-ubyte.gz"), idx_images(20, 4, 6));
+    write_gzip(dir / (name + "-test-labels-idx1-ubyte.gz"), idx_labels(20));
+  };
+  write_set("emnist-digits");
+  const Dataset data = load(dir.str());
+  check_train_part(data.train);
+  BOOST_TEST(data.test.size() == 20);
+  BOOST_TEST(data.test.files[0] == dir / "emnist-digits-test-images-idx3-ubyte.gz");
+  write_set("emnist-letters");
+  check_error(
+      ExitCode::data,
+      {"more than one set", "emnist-digits-*, emnist-letters-*", "--data-dir " + (dir / "emnist-digits")},
+      [&] { load(dir.str()); });
+  BOOST_TEST(load(dir / "emnist-letters").train.files[0] ==
+             dir / "emnist-letters-train-images-idx3-ubyte.gz");
+  check_error(ExitCode::data, {"files are missing", "is not a directory"},
+              [&] { load(dir / "emnist-mnist"); });
+  write_idx_set(dir.str());  // the official names come first
+  BOOST_TEST(load(dir.str()).train.files[0] == dir / "train-images-idx3-ubyte");
+}
+
+BOOST_AUTO_TEST_CASE(a_label_far_from_all_others_is_refused) {
+  const TemporaryDirectory dir;
+  write_idx_set(dir.str());
+  Bytes labels = idx_labels(30);
+  labels[8 + 13] = 200;
+  write_file(dir / "train-labels-idx1-ubyte", labels);
+  check_error(
+      ExitCode::data,
+      {dir / "train-labels-idx1-ubyte", "record 13 is labelled 200", "190 have no sample", "correct it"},
+      [&] { load(dir.str()); });
+  labels[8 + 13] = 12;  // two classes without samples may be
+  write_file(dir / "train-labels-idx1-ubyte", labels);
+  BOOST_TEST(load(dir.str()).train.classes == 13);
+  std::fill(labels.begin() + 8, labels.end(), 4);
+  write_file(dir / "train-labels-idx1-ubyte", labels);
+  check_error(ExitCode::data, {"has a single class"}, [&] { load(dir.str()); });
+}
+
+BOOST_AUTO_TEST_CASE(limits_of_a_sorted_set_keep_every_class) {
+  const TemporaryDirectory dir;
+  write_idx_set(dir.str());
+  Bytes labels = idx_labels(30);
+  for (std::size_t i = 0; i < 30; ++i) labels[8 + i] = static_cast<std::uint8_t>(i / 3);
+  write_file(dir / "train-labels-idx1-ubyte", labels);
+  DatasetOptions options = dataset_options(DatasetKind::mnist, dir.str());
+  options.limit_train = 10;
+  const Dataset data = load_dataset(options);
+  BOOST_TEST_REQUIRE(data.train.size() == 10);
+  for (int i = 0; i < 10; ++i) {
+    BOOST_TEST(data.train.labels[static_cast<std::size_t>(i)] == i);
+    for (int p = 0; p < 24; ++p)
+      BOOST_TEST(data.train.image(i)[static_cast<std::size_t>(p)] == pixel_value(3 * i, p));
+  }
+}
+
+BOOST_AUTO_TEST_CASE(what_may_not_be_looked_at_is_not_called_missing) {
+  if (::geteuid() == 0) return;  // root may look at everything
+  const TemporaryDirectory dir;
+  fs::create_directories(dir / "below");
+  fs::permissions(dir / "below", fs::perms::none);
+  check_error(ExitCode::data, {dir / "below", "Permission denied", "check its permissions"},
+              [&] { load(dir.str()); });
+  fs::permissions(dir / "below", fs::perms::owner_all);
 }

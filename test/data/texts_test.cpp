@@ -155,7 +155,16 @@ BOOST_AUTO_TEST_CASE(wrong_tsv_is_refused_with_its_place) {
   GlueSet("sentence\tlabel\ngood\t0.5\n", kGoodTsv).refused({"line 2", "'0.5' is no label"});
   GlueSet(kGoodTsv, "sentence\tlabel\ngood\t2\n").refused({"dev.tsv, line 2", "class 2 is unknown"});
   GlueSet("index\tsentence1\tsentence2\tlabel2\tx\n", kGoodTsv)
-      .refused({"train.tsv", "no columns 'sentence' and 'label'", "sentence1", "pairs"});
+      .refused({"train.tsv", "pairs of texts", "'sentence1'"});
+  GlueSet("question\tsentence\tlabel\nwhat?\tthat\t1\n", kGoodTsv)
+      .refused({"train.tsv", "pairs of texts", "'question'"});
+  GlueSet("text\tclass\ngood\t1\n", kGoodTsv)
+      .refused({"train.tsv", "no columns 'sentence' and 'label'", "text, class"});
+  GlueSet("sentence\tlabel\ngood\t" + std::string(5000, 'x') + "\a\n", kGoodTsv)
+      .refused({"line 2", "'" + std::string(60, 'x') + "...' is no label"});
+  std::string gaps = "sentence\tlabel\n";
+  for (int i = 0; i < 900; ++i) gaps += "word\t" + std::to_string(i % 2) + "\n";
+  GlueSet(gaps + "word\t900\n", kGoodTsv).refused({"record 900 is labelled 900", "898 have no sample"});
   GlueSet("sentence\tlabel\n", kGoodTsv).refused({"train.tsv is empty"});
   GlueSet("", kGoodTsv).refused({"train.tsv is empty"});
 }

@@ -96,3 +96,11 @@ BOOST_AUTO_TEST_CASE(memory_readings_follow_what_is_touched) {
 
 static_assert(!std::is_convertible_v<ClientId, SegmentId> && !std::is_convertible_v<int, ClientId>,
               "ids of different kinds must not mix");
+
+BOOST_AUTO_TEST_CASE(what_a_file_holds_is_shown_short_and_without_control_characters) {
+  BOOST_TEST(shown("as it is, \xc3\xa9") == "as it is, \xc3\xa9");
+  BOOST_TEST(shown("a\rb\x1b[1m\n") == "a\\x0db\\x1b[1m\\x0a");
+  BOOST_TEST(shown("abcdef", 3) == "abc...");
+  BOOST_TEST(shown("ab\xc3\xa9", 3) == "ab...");  // no half of a character
+  BOOST_TEST(shown("") == "");
+}

@@ -36,6 +36,9 @@ template <typename... Args>
   throw Error(code, fmt::format(format, std::forward<Args>(args)...));
 }
 
+/// What a file holds, as a message may show it: control characters escaped, cut after `most` bytes (UTF-8).
+std::string shown(const std::string& text, std::size_t most = 60);
+
 namespace detail {
 [[noreturn]] void assertion_failed(const char* expression, const char* file, int line);
 }
