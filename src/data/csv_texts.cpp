@@ -94,7 +94,21 @@ bool names_a_class(std::string field) {
   return field == "class" || field == "class index" || field == "label";
 }
 
-/// AG News writes a line break within a field as a backslash and an n.
+/// Some sets (Yelp, Yahoo! Answers) write a line break within a field as a backslash and an n. In others
+/// backslashes are what authors wrote (C:\new), or line breaks by themselves (AG News: "dwindling\band"):
+/// more of them then stand before other letters.
+bool escapes_line_breaks(const std::vector<LabelledText>& rows) {
+  std::int64_t line_breaks = 0, others = 0;
+  for (const LabelledText& row : rows) {
+    for (std::size_t at = row.text.find('\\'); at < row.text.size(); at = row.text.find('\\', at + 1)) {
+      const char next = row.text.c_str()[at + 1];  // 0 at the end
+      if (next == 'n') ++line_breaks;
+      if (next != 'n' && ((next >= 'a' && next <= 'z') || (next >= 'A' && next <= 'Z'))) ++others;
+    }
+  }
+  return line_breaks >= others;
+}
+
 void restore_line_breaks(std::string& text) {
   for (std::size_t at = text.find("\\n"); at != std::string::npos; at = text.find("\\n", at))
     text.replace(at, 2, "\n");
@@ -123,8 +137,10 @@ std::vector<LabelledText> read_rows(const std::string& path) {
     }
     row.text = std::move(fields[1]);
     for (std::size_t i = 2; i < fields.size(); ++i) row.text += ' ' + fields[i];
-    restore_line_breaks(row.text);
     rows.push_back(std::move(row));
+  }
+  if (escapes_line_breaks(rows)) {
+    for (LabelledText& row : rows) restore_line_breaks(row.text);
   }
   return rows;
 }
