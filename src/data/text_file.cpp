@@ -121,6 +121,7 @@ TextDataset make_text_dataset(const DatasetOptions& options, const std::string& 
     }
     classes = static_cast<int>(largest->label - first + 1);
     std::vector<std::int32_t> labels;
+    labels.reserve(train.size());
     for (const LabelledText& text : train)
       labels.push_back(static_cast<std::int32_t>(std::max<std::int64_t>(text.label - first, 0)));
     check_counted_classes(labels, train_path, first);
