@@ -76,7 +76,7 @@ std::vector<int> window_ends(const SegmentTable& table, const Assignment& assign
 }  // namespace
 
 Assignment window_at(const SegmentTable& table, const Assignment& assignment, int local_round) {
-  if (assignment.rolling == 0) return assignment;
+  if (assignment.rolling == 0 || !assignment.takes_part()) return assignment;
   const std::vector<int> ends = window_ends(table, assignment);
   COS2P_ASSERT(!ends.empty() && local_round >= 0);
   const int length = assignment.kept_blocks - assignment.frozen_blocks;

@@ -233,6 +233,9 @@ BOOST_AUTO_TEST_CASE(a_rolling_window_moves_from_the_shallowest_exit_to_the_deep
   BOOST_TEST((window_at(sparse, three, 5) == Assignment{6, 3, 4, 128, 0}));
   const Assignment fixed{4, 1, 4, 128, 0};
   BOOST_TEST((window_at(sparse, fixed, 7) == fixed));
+  // A client without blocks has no windows to choose from, whatever a file says of them.
+  const Assignment nothing{0, 0, 4, 128, 23};
+  BOOST_TEST((window_at(sparse, nothing, 3) == nothing));
   BOOST_TEST(window_count(sparse, fixed) == 1);
 }
 
