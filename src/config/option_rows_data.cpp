@@ -23,13 +23,14 @@ void add_data(Table& t) {
        "dataset", synthetic, "only the synthetic set has a size to choose");
   only(t.seed("synthetic-seed", AT(dataset.seed), "which synthetic set is made; independent of --seed"),
        "dataset", synthetic, "only the synthetic set is made from a seed");
-  t.whole("limit-test", AT(dataset.limit_test), 0, kMany, "keep only the first N test samples; 0 = all");
+  t.whole("limit-test", AT(dataset.limit_test), 0, kMany,
+          "keep N test samples, the first, or of a set sorted by class at equal distances; 0 = all");
   t.group("Data", kTrain);
   only(t.whole("synthetic-train", AT(dataset.synthetic_train), 1, kMany,
                "training images of the synthetic set"),
        "dataset", synthetic, "only the synthetic set has a size to choose");
   t.whole("limit-train", AT(dataset.limit_train), 0, kMany,
-          "keep only the first N training samples; 0 = all");
+          "keep N training samples, as --limit-test; 0 = all");
   const auto images = [](const RunOptions& o) { return !holds_texts(o.dataset.kind); };
   only(t.whole("crop-padding", AT(augment.crop_padding), 0, 256,
                "random crop after zero padding by N pixels; 0 = none"),
