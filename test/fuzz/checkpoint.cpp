@@ -73,13 +73,24 @@ void replace_attribute(hid_t object, const std::string& name, Input& input) {
   H5Awrite(made.get(), type.get(), content.data());
 }
 
+/// Values of these types are pointers while they are in memory.
+bool holds_pointers(hid_t type) {
+  if (H5Tget_class(type) != H5T_COMPOUND)
+    return H5Tdetect_class(type, H5T_VLEN) > 0 || H5Tis_variable_str(type) > 0;
+  for (int i = 0; i < H5Tget_nmembers(type); ++i) {
+    const Owned member(H5Tget_member_type(type, static_cast<unsigned>(i)), H5Tclose);
+    if (holds_pointers(member.get())) return true;
+  }
+  return false;
+}
+
 /// Other values in a dataset, in the type and shape that it has; with or without a checksum that does not
 /// match.
 void change_values(hid_t dataset, Input& input) {
   const Owned type(H5Dget_type(dataset), H5Tclose);
   const Owned space(H5Dget_space(dataset), H5Sclose);
   const hssize_t points = H5Sget_simple_extent_npoints(space.get());
-  if (points <= 0) return;
+  if (points <= 0 || holds_pointers(type.get())) return;
   Bytes content(static_cast<std::size_t>(points) * H5Tget_size(type.get()));
   if (H5Dread(dataset, type.get(), H5S_ALL, H5S_ALL, H5P_DEFAULT, content.data()) < 0) return;
   const std::size_t changes = 1 + input.choice(4);
