@@ -177,6 +177,9 @@ class Dataset : public Object {
   void read(T* out) const {
     read_raw(kind_of<T>(), sizeof(T), out);
   }
+  /// Refuses a dataset whose shape announces more than what is stored of it can be: before memory is
+  /// taken for them.
+  void refuse_unstored(std::int64_t elements, std::int64_t element_bytes) const;
 
  private:
   void read_raw(Kind kind, std::size_t element, void* out) const;
@@ -215,6 +218,7 @@ class Group : public Object {
       context_->refuse("dataset " + dataset.path() + " has shape " + to_string(shape) +
                        " where one axis is expected");
     }
+    dataset.refuse_unstored(shape[0], static_cast<std::int64_t>(sizeof(T)));
     std::vector<T> values(static_cast<std::size_t>(shape[0]));
     dataset.read(values.data());
     return values;

@@ -51,6 +51,15 @@ Shape Dataset::shape() const {
   return Shape(extents.begin(), extents.end());
 }
 
+void Dataset::refuse_unstored(std::int64_t elements, std::int64_t element_bytes) const {
+  constexpr std::int64_t best_ratio = 1032;  // of DEFLATE
+  const auto stored = static_cast<std::int64_t>(H5Dget_storage_size(id()));
+  if (elements / best_ratio > stored / element_bytes) {
+    context_->refuse(fmt::format("dataset {} announces {} elements of {} bytes and has {} bytes stored",
+                                 path_, elements, element_bytes, stored));
+  }
+}
+
 void Dataset::read_raw(Kind kind, std::size_t element, void* out) const {
   const std::int64_t count = elements(shape());
   if (count == 0) return;
