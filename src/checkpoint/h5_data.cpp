@@ -131,6 +131,7 @@ std::size_t Group::table_rows(const Dataset& dataset, const std::vector<Column>&
       context_->refuse("table " + dataset.path() + " has no column " + column.name);
     }
   }
+  dataset.refuse_unstored(shape[0], static_cast<std::int64_t>(H5Tget_size(type.get())));
   return static_cast<std::size_t>(shape[0]);
 }
 

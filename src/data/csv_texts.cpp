@@ -109,9 +109,11 @@ bool escapes_line_breaks(const std::vector<LabelledText>& rows) {
   return line_breaks >= others;
 }
 
-void restore_line_breaks(std::string& text) {
-  for (std::size_t at = text.find("\\n"); at != std::string::npos; at = text.find("\\n", at))
-    text.replace(at, 2, "\n");
+void restore_line_breaks(std::vector<LabelledText>& rows) {
+  for (LabelledText& row : rows) {
+    for (std::size_t at = row.text.find("\\n"); at != std::string::npos; at = row.text.find("\\n", at))
+      row.text.replace(at, 2, "\n");
+  }
 }
 
 std::vector<LabelledText> read_rows(const std::string& path) {
@@ -139,9 +141,6 @@ std::vector<LabelledText> read_rows(const std::string& path) {
     for (std::size_t i = 2; i < fields.size(); ++i) row.text += ' ' + fields[i];
     rows.push_back(std::move(row));
   }
-  if (escapes_line_breaks(rows)) {
-    for (LabelledText& row : rows) restore_line_breaks(row.text);
-  }
   return rows;
 }
 
@@ -162,7 +161,13 @@ int listed_classes(const std::string& directory) {
 
 TextDataset read_csv_texts(const DatasetOptions& options) {
   const TextPaths paths = find_text_files(options, "train.csv", {"test.csv"});
-  return make_text_dataset(options, paths.train, read_rows(paths.train), paths.test, read_rows(paths.test), 1,
+  std::vector<LabelledText> train = read_rows(paths.train), test = read_rows(paths.test);
+  // Both parts are written alike; the larger one tells.
+  if (escapes_line_breaks(train)) {
+    restore_line_breaks(train);
+    restore_line_breaks(test);
+  }
+  return make_text_dataset(options, paths.train, std::move(train), paths.test, std::move(test), 1,
                            listed_classes(paths.directory));
 }
 

@@ -24,7 +24,7 @@ Builds build/fuzz (clang, libFuzzer, address and undefined-behaviour sanitizers)
       --seconds S    at most so long a target (default 0: as long as the inputs take)
       --jobs N       targets at a time, and compilers (default 1)
       --output DIR   logs, corpora and the inputs that were found (default: build/fuzz/findings)
-      --fast         without sanitizers (build/fuzz-fast), 5 to 50 times the inputs; then what was kept of them, the inputs that
+      --fast         without sanitizers (build/fuzz-fast), 4 to 8 times the inputs; then what was kept of them, the inputs that
                      reach something new, goes through the programs with sanitizers once
       --no-build     run what was built before
   -h, --help         this text

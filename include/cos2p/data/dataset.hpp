@@ -59,9 +59,8 @@ struct DatasetOptions {
   std::string data_dir;        ///< where the official files lie (searched in it and one directory below)
   bool coarse_labels = false;  ///< CIFAR-100: the 20 coarse labels instead of the 100 fine ones
   std::int64_t synthetic_train = 4096, synthetic_test = 1024;  ///< sizes of the built-in set
-  std::int64_t limit_train = 0,
-               limit_test =
-                   0;  ///< keep n records: the first, or of a set sorted by class at equal distances; 0 = all
+  /// Keep so many records: the first, or of a set sorted by class at equal distances; 0 = all.
+  std::int64_t limit_train = 0, limit_test = 0;
   std::uint64_t seed = 0;  ///< of the built-in set
 };
 
