@@ -66,7 +66,10 @@ if [[ -z $agent ]]; then
 fi
 # What the program was told about the fleet, the data and the output; the hosts' file must not contradict it.
 says() { [[ " $arguments " == *" --$1 "* || " $arguments " == *" --$1="* ]]; }
+value_of() { sed -E "s/.* --$1[ =]([^ ]+).*/\\1/" <<<" $arguments "; }
 arguments="$*"
+# shellcheck source=mpi_launch/ask_plan.sh
+source "$here/ask_plan.sh"
 
 # A host of several lines is one host, whose lines' ranks add up, each with its own device: mpirun refuses it where it stands in two contexts.
 hosts=() slots=() devices=() data=() shares=()
@@ -118,9 +121,10 @@ print("{name}:flops={flops:.6g};memory={memory_bytes};bandwidth={bandwidth_bytes
   for ((n = 0; n < ranks; n++)); do shares[i]+=" ${device:-1}"; done
 done <"$hostfile"
 [[ ${#hosts[@]} -gt 0 ]] || refuse "$hostfile names no host (it has only comments), write one host a line"
+all_data=$(COS2P_DATA_DIR="" option_of data-dir)  # a host's data= becomes this variable, which counts less than the two others
 for i in "${!hosts[@]}"; do
-  if [[ -n ${data[i]} ]] && says data-dir; then
-    refuse "$hostfile gives ${hosts[i]} a data=DIR and the command a --data-dir (which would hold for all hosts), give one of them"
+  if [[ -n ${data[i]} && -n $all_data ]]; then
+    refuse "$hostfile gives ${hosts[i]} a data=DIR and the command, or its --config, a data-dir (which would hold for all hosts), give one of them"
   fi
   if [[ -n ${devices[i]} ]] && { says budgets || says memory-budget || says fleet; }; then
     refuse "$hostfile gives ${hosts[i]} a device= and the command --budgets or --fleet (both say what clients may use), give one of them"
@@ -146,7 +150,6 @@ program=$(realpath -m "$binary")
 ask() {  # HOST TEXT: on_host, for a minute at most
   timeout 60 bash -c "$(declare -f on_host); own_agent=$own_agent; agent=$(printf %q "$agent"); on_host \"\$0\" \"\$1\"" "$1" "$2"
 }
-value_of() { sed -E "s/.* --$1[ =]([^ ]+).*/\\1/" <<<" $arguments "; }
 if [[ ${#config[@]} -gt 0 ]]; then config[1]=$(realpath "${config[1]}"); fi
 output=/tmp
 if says output; then
@@ -161,10 +164,9 @@ for i in "${!hosts[@]}"; do
     trial=/tmp
     if [[ $i -eq 0 ]]; then trial=$output; fi
     look="test -x '$program' || { echo MISSING; exit 0; }; "
-    wanted=${data[i]}
-    if [[ -z $wanted ]] && says data-dir; then wanted=$(value_of data-dir); fi
+    wanted=${data[i]:-$all_data}
     if [[ -n $wanted && $wanted != /* ]]; then wanted=$PWD/$wanted; fi  # mpirun starts the ranks in this directory
-    if [[ -n $wanted ]]; then look+="ls -A '$wanted' 2>/dev/null | grep -q . || echo 'NODATA $wanted'; "; fi
+    if [[ -n $wanted ]]; then look+="{ ls -A '$wanted' || ls -d '$wanted'-*; } 2>/dev/null | grep -q . || echo 'NODATA $wanted'; "; fi
     if [[ ${#config[@]} -gt 0 ]]; then look+="test -r '${config[1]}' || echo NOCONFIG; "; fi
     date +%s >"$found/$i.begin"
     look+="ip -o -4 addr show up scope global 2>/dev/null | sed -n 's/.* inet \\([0-9./]*\\).*/ADDRESS \\1/p'; "
@@ -183,8 +185,6 @@ named=$(IFS=; echo "${devices[*]}")
 if [[ ${1:-} == train && -n $named ]] && ! says resume; then given=(--budgets "$(IFS=,; echo "${budgets[*]}")"); fi
 
 # What the clients may use, in bytes, the planner tells on the server's host.
-# shellcheck source=mpi_launch/ask_plan.sh
-source "$here/ask_plan.sh"
 ask_plan "$@"
 
 # A row a host, then what is wrong and what helps. Ends with 6 where a host is not ready.

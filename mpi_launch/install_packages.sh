@@ -20,12 +20,12 @@ Exit code: 0 all there, 6 something is missing and cannot be installed.
 TEXT
 }
 
-# libopenblas0-openmp: with Debian's default BLAS everything works, thirty times slower.
-packages=(ca-certificates g++ cmake ninja-build ccache libtorch-dev libopenblas0-openmp libopenmpi-dev openmpi-bin libhdf5-dev
+# libopenblas0-openmp: with Debian's default BLAS everything works, thirty times slower. curl is for datasets/download.sh.
+packages=(ca-certificates curl g++ cmake ninja-build ccache libtorch-dev libopenblas0-openmp libopenmpi-dev openmpi-bin libhdf5-dev
           libcli11-dev libspdlog-dev libfmt-dev nlohmann-json3-dev zlib1g-dev libxxhash-dev libicu-dev libssl-dev)
 # h5dump and h5py read checkpoints as users would; ip and iptables make hosts of network namespaces, and bad links; python3 reads JSON;
 # faketime lets the clock jump, btrfs has quotas.
-test_packages=(libboost-test-dev hdf5-tools python3 python3-h5py iproute2 iptables procps curl faketime btrfs-progs)
+test_packages=(libboost-test-dev hdf5-tools python3 python3-h5py iproute2 iptables procps faketime btrfs-progs)
 # A Slurm for the test of its job scripts, which is skipped without.
 slurm_packages=(slurmctld slurmd slurm-client munge)
 dry_run=false

@@ -47,7 +47,7 @@ while [[ $# -gt 0 ]]; do
   esac
 done
 [[ -n $run ]] || refuse "which run is missing, try: join.sh server:/home/me/cos2p/runs/fashion"
-[[ -x $binary ]] || refuse "$binary is missing or not executable (this script never builds), build it with: cmake --preset release && cmake --build --preset release, or name another with --binary" 6
+[[ -x $binary ]] || refuse "$binary is missing or not executable (this script never builds), build it with: cmake --preset release -DCOS2P_TESTS=OFF && cmake --build --preset release --target cos2p, or name another with --binary" 6
 
 if [[ $run != *:* ]]; then exec "$binary" join "$run" "$@"; fi
 

@@ -11,7 +11,7 @@ usage() {
 Usage: mpi_launch/local.sh -n RANKS [OPTIONS] [--] COMMAND...
 Starts `cos2p COMMAND...` on this machine: rank 0 is the server, the others are workers.
 
-  -n, --ranks RANKS    processes to start, at least 2 (one server and its workers); may exceed the cores
+  -n, --ranks RANKS    processes to start: one server and its workers (1, the server alone, with --accept-joins); may exceed the cores
       --binary FILE    the program (default: build/release/src/main/cos2p of this tree, or COS2P_BINARY)
   -h, --help           this text; `-- train --help` shows the program's own options
 
@@ -52,7 +52,7 @@ done
 [[ $ranks =~ ^[0-9]{1,5}$ ]] || refuse "-n '$ranks' is not a number of ranks, try: local.sh -n 4 -- train"
 [[ $# -gt 0 ]] || refuse "no command for the program, try: local.sh -n $ranks -- train"
 command -v mpirun >/dev/null || refuse "mpirun was not found (Open MPI is missing), install it with: apt-get install openmpi-bin" 6
-[[ -x $binary ]] || refuse "$binary is missing or not executable (this script never builds), build it with: cmake --preset release && cmake --build --preset release, or name another with --binary" 6
+[[ -x $binary ]] || refuse "$binary is missing or not executable (this script never builds), build it with: cmake --preset release -DCOS2P_TESTS=OFF && cmake --build --preset release --target cos2p, or name another with --binary" 6
 
 # shellcheck source=mpi_launch/job.sh
 source "$here/job.sh"

@@ -59,7 +59,7 @@ trap 'rm -f "$log"' EXIT
   refuse "the build failed (its last lines are above), repair that and start again" 6
 }
 
-# A previous quickstart's checkpoints would be taken for this one's. Only what a run writes is removed.
+# A previous quickstart's checkpoints would be taken for this one's. Only a directory that holds a run is removed.
 if [[ -e $output ]]; then
   [[ -e $output/options.toml || -z $(ls -A "$output") ]] ||
     refuse "$output is not the output of a run (it has no options.toml), choose another directory with --output"

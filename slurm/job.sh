@@ -9,7 +9,7 @@ refuse() {  # MESSAGE [EXIT CODE]
 }
 
 binary=${COS2P_BINARY:-$root/build/release/src/main/cos2p}
-[[ -x $binary ]] || refuse "$binary is missing or not executable, build it with: cmake --preset release && cmake --build --preset release, or name another in COS2P_BINARY" 6
+[[ -x $binary ]] || refuse "$binary is missing or not executable, build it with: cmake --preset release -DCOS2P_TESTS=OFF && cmake --build --preset release --target cos2p, or name another in COS2P_BINARY" 6
 export COS2P_BINARY=$binary
 # Without a limit by cgroups the program would see all cores of a host, also those of other jobs.
 if [[ -n ${SLURM_CPUS_PER_TASK:-} ]]; then
@@ -17,7 +17,7 @@ if [[ -n ${SLURM_CPUS_PER_TASK:-} ]]; then
 fi
 
 # take_output ARGUMENTS...: sets `output` and, to what is left, `options`.
-output=runs/slurm-$SLURM_JOB_ID
+output=runs/slurm-${SLURM_ARRAY_JOB_ID:-$SLURM_JOB_ID}  # the tasks of an array have one directory
 options=()
 asked_rounds=""
 take_output() {
