@@ -49,6 +49,10 @@ bool exists(const Measure& measure, const ComparedRun& run) {
   return run.*measure.member >= 0;  // only what concerns the target can be missing, and is negative then
 }
 
+void write_options(h5::Group group, const std::map<std::string, std::string>& options) {
+  for (const auto& [name, value] : options) group.set_text(name, value);
+}
+
 void write_run(h5::Group group, const ComparedRun& run) {
   group.set_text("method", run.method);
   group.set("seed", run.seed);
@@ -61,6 +65,7 @@ void write_run(h5::Group group, const ComparedRun& run) {
   h5::Group memory = group.create_group("peak_memory_bytes");
   for (const auto& [budget, bytes] : run.peak_memory) memory.set(budget, bytes);
   group.write_table("curve", curve_columns(), run.curve);
+  write_options(group.create_group("options"), run.options);
 }
 
 void write_content(h5::Group root, const std::map<std::string, std::string>& options, double target_accuracy,
@@ -69,8 +74,7 @@ void write_content(h5::Group root, const std::map<std::string, std::string>& opt
   root.set_text("format", "cos2p comparison");
   root.set<std::int32_t>("schema_version", 1);
   root.set("target_accuracy", target_accuracy);
-  h5::Group shared = root.create_group("options");
-  for (const auto& [name, value] : options) shared.set_text(name, value);
+  write_options(root.create_group("options"), options);
   h5::Group all = root.create_group("runs");
   for (std::size_t i = 0; i < runs.size(); ++i)
     write_run(all.create_group(fmt::format("{:04d}", i)), runs[i]);

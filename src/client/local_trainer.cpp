@@ -259,7 +259,7 @@ std::optional<LocalRound> LocalTrainer::State::run_linear(ModelReader& server, c
     const ScopedTimer timer(report.compute_s);
     if (!linear->run(task.client, index, notice, keep_going, report)) return std::nullopt;
   }
-  report.peak_memory += feedback.bytes(task.client);
+  report.peak_memory += feedback.bytes(task.client) + narrow<std::int64_t>(received.size() * sizeof(float));
   if (!setup.shares_process) report.peak_resident = narrow<std::int64_t>(peak_resident_bytes());
   report.updates = 1;
   Span<const float> pushed = linear->values();

@@ -61,8 +61,8 @@ void fix(WrittenOptions& written, const Method::Setting& setting, const std::str
       setting.value, owner.substr(2, owner.find(' ') - 2));
 }
 
-/// Puts in what the method and the policy say, the method first: what it fixes is how it trains, whatever the
-/// policy.
+/// Puts in what the method and the policy say. What the method fixes is how it trains, whatever the policy;
+/// of usual values the policy's go first, because it says how merges are made in time.
 void apply_settings(WrittenOptions& written) {
   const auto last = [&written](const char* name, const std::string& otherwise) {
     const auto found = written.find(name);
@@ -85,10 +85,10 @@ void apply_settings(WrittenOptions& written) {
     for (const Method::Setting& setting : method.buffered_defaults)
       written.insert({setting.option, {{setting.value}, Source::standard, of_both}});
   }
-  for (const Method::Setting& setting : method.defaults)
-    written.insert({setting.option, {{setting.value}, Source::standard, of_method}});
   for (const Method::Setting& setting : policy.defaults)
     written.insert({setting.option, {{setting.value}, Source::standard, of_policy}});
+  for (const Method::Setting& setting : method.defaults)
+    written.insert({setting.option, {{setting.value}, Source::standard, of_method}});
 }
 
 RunOptions read_all(Subcommand subcommand, const WrittenOptions& written) {

@@ -68,7 +68,9 @@ class RunBuilder {
  private:
   void finish_weights(Run& run, double weight, double discounted, double anchor) {
     const double total = weight + anchor;
-    if (run.sources.empty() && discounted == 0) return;       // nobody trained it: it keeps its value
+    // It keeps its value where nobody trained it; also where all there is stands for others' updates
+    // (depth_momentum.hpp) and those count nothing here.
+    if (total <= 0 || (run.sources.empty() && discounted == 0)) return;
     const double rate = step_.momentum > 0 ? 1 : step_.rate;  // with momentum the rate is the velocity's
     run.scale = rate / (total * kValueSteps);
     run.keep = (total - (step_.deltas ? 0 : rate * discounted)) / total;

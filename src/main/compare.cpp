@@ -60,7 +60,7 @@ std::string directory_name(const std::string& label, std::uint64_t seed) {
 /// The output directory: whose comparison it holds, and that nobody else works in it.
 class Workplace {
  public:
-  Workplace(const CommandLine& command, const std::vector<ComparisonRow>& rows)
+  Workplace(const CommandLine& command, const std::vector<PlannedRun>& runs)
       : directory_(command.options.output), record_(directory_ + "/comparison.toml") {
     std::error_code error;
     fs::create_directories(directory_ + "/runs", error);
@@ -75,32 +75,38 @@ class Workplace {
            "directory",
            directory_);
     }
-    remember(command, rows);
+    remember(command, runs);
   }
 
  private:
-  /// What must be the same when the comparison goes on: all options that decide a result, and each row's own.
+  /// What must be the same when the comparison goes on: all options that decide a result, and those in which
+  /// a row's runs differ from them ("row LABEL --NAME"), its own and its method's.
   static std::map<std::string, std::string> identity(const CommandLine& command,
-                                                     const std::vector<ComparisonRow>& rows) {
+                                                     const std::vector<PlannedRun>& runs) {
     static const std::set<std::string> kFree{"output",   "quiet",           "jobs",
                                              "methods",  "seeds",           "for",
                                              "data-dir", "target-accuracy", "evaluation-batch"};
+    static const std::set<std::string> kOfARun{"method", "seed", "threads", "resume"};
     std::map<std::string, std::string> lines;
     for (const auto& [name, value] : command.in_effect) {
       if (kFree.count(name) == 0) lines["--" + name] = value;
     }
-    for (const ComparisonRow& row : rows) {
-      std::string text;
-      for (const auto& [name, value] : row.overrides) text += fmt::format(" --{} {}", name, value);
-      lines["row " + row.label] = text.empty() ? "no options of its own" : text.substr(1);
+    for (const PlannedRun& run : runs) {
+      const std::string row = "row " + run.row.label;
+      lines[row] = "compared";
+      for (const auto& [name, value] : run.command.in_effect) {
+        if (kFree.count(name) != 0 || kOfARun.count(name) != 0) continue;
+        const auto shared = command.in_effect.find(name);
+        if (shared == command.in_effect.end() || shared->second != value) lines[row + " --" + name] = value;
+      }
     }
     return lines;
   }
 
   /// Rows and seeds may be added later; what is there already must not have changed.
-  void remember(const CommandLine& command, const std::vector<ComparisonRow>& rows) const {
+  void remember(const CommandLine& command, const std::vector<PlannedRun>& runs) const {
     constexpr const char* kBetween = " = ";
-    const std::map<std::string, std::string> now = identity(command, rows);
+    const std::map<std::string, std::string> now = identity(command, runs);
     std::map<std::string, std::string> before;
     if (fs::exists(record_)) {
       std::ifstream file(record_);
@@ -113,23 +119,34 @@ class Workplace {
       fail(ExitCode::usage, "--output {} holds something else than a comparison, choose another directory",
            directory_);
     }
-    for (const auto& [name, value] : before) {
-      const auto found = now.find(name);
-      const bool is_row = name.rfind("row ", 0) == 0;
-      if (is_row ? found == now.end() || found->second == value
-                 : found != now.end() && found->second == value)
-        continue;
+    std::map<std::string, std::string> all = now;
+    all.insert(before.begin(), before.end());
+    for (const auto& [name, value] : all) {
+      const std::string was = value_in(before, name), is = value_in(now, name);
+      if (was == is || !must_be_same(name, before, now)) continue;
       fail(ExitCode::usage,
            "--output {} holds a comparison with other options ({} was {}, now it is {}), give the same ones "
            "to "
            "go on or choose another directory",
-           directory_, name, value, found == now.end() ? "not given" : found->second);
+           directory_, name, was, is);
     }
     std::string text;
-    std::map<std::string, std::string> all = now;
-    all.insert(before.begin(), before.end());
     for (const auto& [name, value] : all) text += name + kBetween + value + "\n";
     write_text(record_, text);
+  }
+
+  static std::string value_in(const std::map<std::string, std::string>& lines, const std::string& name) {
+    const auto found = lines.find(name);
+    if (found != lines.end()) return found->second;
+    return name.rfind("row ", 0) == 0 ? "as for all rows" : "not given";
+  }
+
+  /// Of a row, only where it has been compared and is to be again; of all, what had a value before.
+  static bool must_be_same(const std::string& line, const std::map<std::string, std::string>& before,
+                           const std::map<std::string, std::string>& now) {
+    if (line.rfind("row ", 0) != 0) return before.count(line) != 0;
+    const std::string row = line.substr(0, line.find(" --"));
+    return before.count(row) != 0 && now.count(row) != 0;
   }
 
   std::string directory_, record_;
@@ -346,6 +363,7 @@ void write_tables(const CommandLine& command, const std::vector<ComparisonRow>& 
     for (const PlannedRun& run : runs) {
       if (run.row.label != row.label || !fs::exists(run.result())) continue;
       results.push_back(compared_run_from_json(read_text(run.result()), run.result()));
+      results.back().options = run.command.in_effect;
       measure_target(results.back(), options.target_accuracy);
     }
   }
@@ -364,7 +382,7 @@ int run_compare(const CommandLine& command) {
   const ComparisonOptions& options = command.options.comparison;
   const std::vector<ComparisonRow> rows = comparison_rows(options);
   const std::vector<PlannedRun> runs = plan_runs(command, rows);
-  const Workplace workplace(command, rows);
+  const Workplace workplace(command, runs);
   install_signal_handlers(false);
   int code = 0;
   {

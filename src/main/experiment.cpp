@@ -283,7 +283,11 @@ void initialize(ModelStore& store, const Experiment& e) {
   for (const Segment& segment : *e.table) {
     std::vector<float> values = initial_values(segment, e.options.seed);
     if (e.options.fleet.submodel == SubmodelKind::smallest) {
-      const BlockWidth width = width_in(e.model, e.fleet.assignments.front(), std::max(0, segment.block));
+      // Of the clients that take part all have the same one; some may be left out.
+      const auto own = std::find_if(e.fleet.assignments.begin(), e.fleet.assignments.end(),
+                                    [](const Assignment& assignment) { return assignment.takes_part(); });
+      COS2P_ASSERT(own != e.fleet.assignments.end());
+      const BlockWidth width = width_in(e.model, *own, std::max(0, segment.block));
       const int kept = segment.kind == SegmentKind::attention ? width.heads : width.neurons;
       for (const TensorSpec& tensor : segment.tensors) {
         if (!tensor.per_unit) continue;
@@ -309,8 +313,11 @@ void prepare_output(const std::string& directory, const std::map<std::string, st
          "--resume {} or choose another directory",
          directory, directory);
   }
+  // Without where this run writes and what it goes on from: with --config the file is for a run of its own.
+  std::map<std::string, std::string> repeatable = in_effect;
+  for (const char* own : {"output", "resume"}) repeatable.erase(own);
   std::ofstream options(directory + "/options.toml");
-  options << to_toml(in_effect);
+  options << to_toml(repeatable);
   if (!options.flush()) {
     fail(ExitCode::environment, "--output {} cannot be written ({}), choose another directory or make room",
          directory, std::generic_category().message(errno));
@@ -320,8 +327,13 @@ void prepare_output(const std::string& directory, const std::map<std::string, st
 std::unique_ptr<EventLog> begin_event_log(const RunOptions& options, ServerCore& core, double now_s,
                                           bool resuming) {
   if (!options.event_log) return nullptr;
-  auto events = std::make_unique<EventLog>(options.output, core.snapshot(now_s), resuming,
-                                           static_cast<std::uint64_t>(options.event_log_limit));
+  const auto limit = static_cast<std::uint64_t>(options.event_log_limit);
+  if (resuming && limit > 0 && event_log_bytes(options.output) >= limit) {
+    spdlog::warn("the event log of {} is full (--event-log-limit {}), and this start adds nothing to it",
+                 options.output, options.event_log_limit);
+    return nullptr;
+  }
+  auto events = std::make_unique<EventLog>(options.output, core.snapshot(now_s), resuming, limit);
   core.set_events(events.get());
   return events;
 }

@@ -173,12 +173,12 @@ int serve(MpiRuntime& mpi, const CommandLine& command, const Experiment& e,
   const int workers = mpi.size() - 1;
   ModelStore store(*e.table);
   initialize(store, e);
-  // Staging for three quarters of the model, and never less than one message a worker: with model and sums,
-  // 4x the model.
+  // Staging for three quarters of the model, and never less than one message a worker, also of those that may
+  // yet join: with model and sums, 4x the model.
   const auto largest = static_cast<std::size_t>(e.table->largest_segment()) * sizeof(float) + (64U << 10);
   StagingPool pool(
       std::max<std::size_t>(static_cast<std::size_t>(e.table->parameters()) * sizeof(float) * 3 / 4,
-                            (static_cast<std::size_t>(workers) + 1) * largest));
+                            (static_cast<std::size_t>(workers + options.open_seats) + 1) * largest));
   const RunIdentity identity = make_identity(e, command.in_effect, resumed ? &*resumed : nullptr);
   ServerCore core(*e.table, store,
                   {options.policy, options.rounds, options.seed, 0, identity, e.input, client_records(e),

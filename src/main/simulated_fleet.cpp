@@ -397,8 +397,11 @@ void SimulatedFleet::restore(const Checkpoint& checkpoint) {
   const bool wants_deltas = pushed_kind(policy, ValueType::float32) == MergeKind::deltas;
   for (const InFlightRound& saved : state.in_flight) {
     const bool has_deltas = saved.deltas < 0 ? policy.merge == MergeKind::deltas : saved.deltas == 1;
-    if (has_deltas != wants_deltas) continue;
     Client& client = clients_[static_cast<std::size_t>(saved.client)];
+    if (has_deltas != wants_deltas) {
+      client.start_s = now_s_;
+      continue;
+    }
     Flight flight;
     flight.index = saved.client_round;
     flight.deliver_at_s = saved.deliver_at_s;

@@ -264,7 +264,7 @@ PlanCost linear_cost(const SegmentTable& table, const TrainingShape& training) {
   cost.forward_flops = product_flops(batch, m.image_values(), m.classes);
   cost.step_flops = 2 * cost.forward_flops;  // images need no gradient
   cost.memory.gradients = parameters * kFloat;
-  cost.memory.weights = (parameters + lost_floats(training, parameters)) * kFloat;
+  cost.memory.weights = ((training.deltas ? 2 : 1) * parameters + lost_floats(training, parameters)) * kFloat;
   cost.memory.optimizer = optimizer_floats(training, parameters) * kFloat;
   cost.memory.activations = (batch_floats(m, batch) + batch * m.classes) * kFloat;
   cost.pull_bytes = parameters * kFloat;

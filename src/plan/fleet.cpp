@@ -153,7 +153,11 @@ void give_full_models(const SegmentTable& table, const TrainingShape& training, 
   Assignment full = full_assignment(table.options());
   full.frozen_blocks = rules.frozen_blocks;
   const PlanCost cost = estimate_cost(table, full, training);
-  const auto too_small = [&](std::size_t c) { return !plan.budgets[c].holds(cost); };
+  const auto too_small = [&](std::size_t c) {
+    TrainingShape shape = training;
+    shape.micro_batch = choose_micro_batch(table, training, full, plan.budgets[c]);
+    return !plan.budgets[c].holds(estimate_cost(table, full, shape));
+  };
   const bool drop = rules.submodel == SubmodelKind::drop;
   std::int64_t most = 0;
   for (std::size_t c = 0; c < plan.budgets.size(); ++c) {

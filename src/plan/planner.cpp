@@ -28,12 +28,22 @@ bool starts_like_a_size(const std::string& text) {
   return !text.empty() && (std::string("0123456789.+-").find(text[0]) != std::string::npos);
 }
 
-bool fits(const SegmentTable& table, const Assignment& assignment, const TrainingShape& training,
-          const ClientBudget& budget) {
+bool fits_in_shape(const SegmentTable& table, const Assignment& assignment, const TrainingShape& training,
+                   const ClientBudget& budget) {
   for (int round = 0; round < window_count(table, assignment); ++round) {
     if (!budget.holds(estimate_cost(table, window_at(table, assignment, round), training))) return false;
   }
   return true;
+}
+
+/// In pieces of the batch or as a whole: where weights outweigh activations, the sum of the pieces' gradients
+/// takes more than pieces save.
+bool fits(const SegmentTable& table, const Assignment& assignment, const TrainingShape& training,
+          const ClientBudget& budget) {
+  if (fits_in_shape(table, assignment, training, budget)) return true;
+  TrainingShape whole = training;
+  whole.micro_batch = 0;
+  return training.accumulates() && fits_in_shape(table, assignment, whole, budget);
 }
 
 /// The submodels of one balance, from the smallest (step 1) to the largest (step steps()); cost grows with

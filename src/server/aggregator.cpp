@@ -183,7 +183,7 @@ UpdateVerdict Aggregator::check_shape(const MessageHeader& header, std::string& 
     reason = fmt::format("client {} does not train {}", header.client, segment.name);
     return UpdateVerdict::malformed;
   }
-  if (header.client_round < 0 || header.client_round > kLastRound) {
+  if (header.client_round < 0 || header.client_round >= kLastRound) {
     reason = fmt::format("local round {} cannot be", header.client_round);
     return UpdateVerdict::malformed;
   }

@@ -27,18 +27,6 @@ std::string events_directory(const std::string& directory) {
   return directory + "/events";
 }
 
-/// Bytes of all parts.
-std::uint64_t bytes_in(const std::string& directory) {
-  std::uint64_t bytes = 0;
-  std::error_code error;
-  for (fs::directory_iterator it(directory, error), end; !error && it != end; it.increment(error)) {
-    std::error_code unreadable;
-    const std::uint64_t size = it->file_size(unreadable);
-    if (!unreadable) bytes += size;
-  }
-  return bytes;
-}
-
 /// Every body is hashed in two pieces, of which the first is as long as a message's header.
 std::size_t head_of(std::size_t body_bytes) {
   return std::min(body_bytes, sizeof(MessageHeader));
@@ -113,6 +101,18 @@ std::vector<int> event_parts(const std::string& directory) {
   return parts;
 }
 
+std::uint64_t event_log_bytes(const std::string& directory) {
+  std::uint64_t bytes = 0;
+  std::error_code error;
+  for (fs::directory_iterator it(events_directory(directory), error), end; !error && it != end;
+       it.increment(error)) {
+    std::error_code unreadable;
+    const std::uint64_t size = it->file_size(unreadable);
+    if (!unreadable) bytes += size;
+  }
+  return bytes;
+}
+
 EventLog::EventLog(const std::string& directory, const Checkpoint& start, bool resuming,
                    std::uint64_t limit) {
   const std::string events = events_directory(directory);
@@ -127,7 +127,7 @@ EventLog::EventLog(const std::string& directory, const Checkpoint& start, bool r
   const std::vector<int> parts = event_parts(directory);
   const int part = parts.empty() ? 1 : parts.back() + 1;
   write_checkpoint_file(event_part_path(directory, part, ".h5"), start);
-  const std::uint64_t used = bytes_in(events);
+  const std::uint64_t used = event_log_bytes(directory);
   room_ = limit == 0 ? std::numeric_limits<std::uint64_t>::max() : limit - std::min(limit, used);
   path_ = event_part_path(directory, part, ".log");
   file_ = std::fopen(path_.c_str(), "wbxe");

@@ -62,7 +62,9 @@ Membership::Change Membership::judge(std::size_t i, double now_s) {
     member.heartbeat = heartbeat;
     member.seen_s = now_s;
   }
-  if (channel.closed_by_worker()) return {i, MemberState::left, "said farewell"};
+  // What it pushed before its farewell is taken first.
+  if (channel.closed_by_worker() && (!channel.slot_is_there() || silence > options_.worker_timeout_s))
+    return {i, MemberState::left, "said farewell"};
   if (hooks_.process_gone && hooks_.process_gone(channel.worker()))
     return {i, MemberState::gone, member.joined ? "its connection ended" : "its process ended"};
   if (options_.bad_messages > 0 && member.bad_messages > options_.bad_messages) {

@@ -64,17 +64,27 @@ class Background {
       wake_.wait(lock, [this] { return stop_ || job_ != nullptr; });
       if (job_ == nullptr) return;
       lock.unlock();
-      std::vector<EvaluationRow> rows;
-      if (job_->evaluate) {
-        rows = evaluate_checkpoint(evaluator_, job_->snapshot);
-        auto& history = job_->snapshot.history.evaluations;
-        history.insert(history.end(), rows.begin(), rows.end());
-      }
-      if (job_->write) try_write_checkpoint(directory_, job_->snapshot);
-      done_(std::move(rows));
+      done_(execute(*job_));
       lock.lock();
       job_ = nullptr;
     }
+  }
+
+  /// Out of memory, say: the run goes on without.
+  std::vector<EvaluationRow> execute(Job& job) const {
+    std::vector<EvaluationRow> rows;
+    try {
+      if (job.evaluate) {
+        rows = evaluate_checkpoint(evaluator_, job.snapshot);
+        auto& history = job.snapshot.history.evaluations;
+        history.insert(history.end(), rows.begin(), rows.end());
+      }
+      if (job.write) try_write_checkpoint(directory_, job.snapshot);
+    } catch (const std::exception& e) {
+      spdlog::error("the {} of round {} failed ({}); the run goes on, and the next one is tried",
+                    job.evaluate ? "evaluation" : "checkpoint", job.snapshot.state.round, e.what());
+    }
+    return rows;
   }
 
   Evaluator& evaluator_;

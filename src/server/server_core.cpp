@@ -89,7 +89,7 @@ void ServerCore::report(const Message& message, double now_s) {
   if (header.client < 0 || header.client >= narrow<std::int32_t>(setup_.clients.size()) ||
       header.body_bytes != sizeof(RoundReport)) {
     reason = fmt::format("a round report of client {} with {} bytes", header.client, header.body_bytes);
-  } else if (header.client_round > kLastRound) {
+  } else if (header.client_round >= kLastRound) {  // the next one has a number, too
     reason = fmt::format("local round {} cannot be", header.client_round);
   } else if (header.client_round < setup_.clients[static_cast<std::size_t>(header.client)].rounds) {
     reason = fmt::format("local round {} was reported before", header.client_round);

@@ -6,6 +6,7 @@
 #include <chrono>
 #include <map>
 #include <mutex>
+#include <set>
 #include <thread>
 
 #include "cos2p/support/clock.hpp"
@@ -112,6 +113,15 @@ std::string try_write_checkpoint(const std::string& directory, const Checkpoint&
 
 namespace {
 
+/// After a resume in the middle of a round in lockstep: who has reported in it.
+std::set<std::int32_t> waiting_clients(const ServerCore& core) {
+  std::set<std::int32_t> waiting;
+  for (const ClientTask& task : core.tasks()) {
+    if (!core.may_start(ClientId(task.client))) waiting.insert(task.client);
+  }
+  return waiting;
+}
+
 /// A run of the server, seen from the thread that polls the channels.
 class ServerLoop {
  public:
@@ -124,6 +134,7 @@ class ServerLoop {
         hooks_(hooks),
         notice_(core.notice(Notice::Phase::running)),
         roster_(core.tasks(), hooks.worker_of),
+        waiting_(waiting_clients(core)),
         // The core's clock counts on from where a resumed run stopped.
         merger_(core, evaluator, log, options, monotonic_seconds() - options.time_offset_s,
                 [this](const ClientRow& row) { take_report(row); }),
@@ -142,7 +153,7 @@ class ServerLoop {
   ServerEnd run() {
     merger_.run_on_core(
         [this, workers = static_cast<int>(channels_.size())] { core_.set_channels(workers, 0); });
-    for (const auto& channel : channels_) channel->set_tasks(roster_.tasks_of(channel->worker()));
+    for (std::size_t i = 0; i < channels_.size(); ++i) hand_tasks(i);
     merger_.run_on_core([this, clients = roster_.free_clients()] { set_present(clients, false); });
     publish(Notice::Phase::running, merger_.round());
     lonely_since_s_ = monotonic_seconds();
@@ -158,7 +169,9 @@ class ServerLoop {
         if (channels_[i]->serve_pull(core_.store())) ++taken;
       }
       if (const int round = merger_.round(); !stopping() && notice_.round != round) {
-        hand_out_new_tasks();  // before the round in which they hold: workers read them when they hear of it
+        // Before the round in which they hold: workers read them when they hear of it.
+        hand_out_new_tasks();
+        start_waiting_clients();
         publish(Notice::Phase::running, round);
       }
       const double now = monotonic_seconds();
@@ -292,7 +305,23 @@ class ServerLoop {
     if (tasks.empty()) return;
     for (const ClientTask& task : tasks) roster_.set_task(task);
     for (std::size_t i = 0; i < channels_.size(); ++i) {
-      if (members_.is_alive(i)) channels_[i]->set_tasks(roster_.tasks_of(channels_[i]->worker()));
+      if (members_.is_alive(i)) hand_tasks(i);
+    }
+  }
+
+  void hand_tasks(std::size_t channel) {
+    std::vector<ClientTask> tasks = roster_.tasks_of(channels_[channel]->worker());
+    tasks.erase(std::remove_if(tasks.begin(), tasks.end(),
+                               [this](const ClientTask& task) { return waiting_.count(task.client) != 0; }),
+                tasks.end());
+    channels_[channel]->set_tasks(tasks);
+  }
+
+  void start_waiting_clients() {
+    if (waiting_.empty()) return;
+    waiting_.clear();
+    for (std::size_t i = 0; i < channels_.size(); ++i) {
+      if (members_.is_alive(i)) hand_tasks(i);
     }
   }
 
@@ -348,7 +377,7 @@ class ServerLoop {
       roster_.set_task(each.task);
       // It begins with the round in which the worker before it ended, perhaps after it had sent a part of it.
       repeats_allowed_[each.seat.worker.value()] += core_.segments();
-      (*channel)->set_tasks(roster_.tasks_of(each.seat.worker));
+      hand_tasks(static_cast<std::size_t>(channel - channels_.begin()));
       Notice notice = notice_;
       notice.round = std::max(notice.round, each.round);  // others may not have heard of it yet
       (*channel)->set_notice(notice);
@@ -378,7 +407,8 @@ class ServerLoop {
   const ServerLoopHooks& hooks_;
   Notice notice_;
   Roster roster_;
-  std::mutex from_core_mutex_;  // of what the merge thread leaves for this one
+  std::set<std::int32_t> waiting_;  ///< clients that get no task before the round closes
+  std::mutex from_core_mutex_;      // of what the merge thread leaves for this one
   std::vector<Seated> seated_;
   std::vector<ClientTask> new_tasks_;  // of all clients; empty where the plan is the same
   MergeThread merger_;

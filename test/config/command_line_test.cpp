@@ -214,6 +214,9 @@ BOOST_AUTO_TEST_CASE(published_policies_are_settings_of_the_rule) {
   BOOST_TEST(
       parse({"train", "--policy", "fedasync", "--server-learning-rate", "0.6"}).options.policy.server_rate ==
       0.6);
+  BOOST_TEST(fedasync.policy.server_momentum == 0);  // the method's own would be another
+  const RunOptions rival = parse({"train", "--policy", "fedbuff", "--method", "heterofl"}).options;
+  BOOST_TEST((rival.policy.weighting == WeightingKind::uniform));
   const CommandLine line = parse({"train", "--policy", "fedbuff", "--min-updates", "5"});
   const PolicyOptions& fedbuff = line.options.policy;
   BOOST_TEST(fedbuff.min_updates == 5);

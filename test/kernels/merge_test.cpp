@@ -317,6 +317,17 @@ BOOST_AUTO_TEST_CASE(deltas_are_added_by_their_weight) {
   BOOST_TEST(t.values[t.at(-1)] == 1.125F);
 }
 
+// A delta without a weight of its own stands for a part of others'; nobody trained unit 1.
+BOOST_AUTO_TEST_CASE(a_unit_of_which_there_is_only_a_stand_in_keeps_its_value) {
+  TwoUnits t;
+  const UnitSet first(2, {0}), both = UnitSet::all(2);
+  const std::vector<float> a = t.constant(first, 0.5F), mean = t.constant(both, 1);
+  const std::vector<MergeInput> inputs{{a, &first, 1, 0.75}, {mean, &both, 0, 0.25}};
+  MergeKernel(t.segment, inputs, nullptr, {}, step_of(true, 1, 0, t.velocity)).merge(0, t.values);
+  BOOST_TEST(t.values[t.at(0)] == 1 + 0.75F * 0.5F + 0.25F);
+  BOOST_TEST(t.values[t.at(1)] == 1.0F);
+}
+
 BOOST_AUTO_TEST_CASE(the_rate_goes_a_part_of_the_way_to_the_mean_of_values) {
   TwoUnits t;
   const UnitSet both = UnitSet::all(2);

@@ -294,6 +294,24 @@ BOOST_AUTO_TEST_CASE(micro_batches_make_room_for_larger_submodels) {
   BOOST_TEST(fleet_table(table, whole).find("micro-batch") == std::string::npos);
 }
 
+// Of few samples the gradients of all pieces together are larger than what pieces save.
+BOOST_AUTO_TEST_CASE(who_holds_the_whole_batch_gets_the_full_model_whatever_pieces_would_take) {
+  const SegmentTable table = preset_table("micro");
+  for (const int batch_size : {2, 4, 32}) {
+    TrainingShape shape;
+    shape.batch_size = batch_size;
+    shape.micro_batch = batch_size / 2;
+    const ClientBudget all = parse_budget("1", table, shape, "--budgets");
+    for (const SubmodelKind submodel : {SubmodelKind::fit, SubmodelKind::drop}) {
+      FleetRules rules;
+      rules.submodel = submodel;
+      const FleetPlan plan = plan_fleet(table, shape, {all}, 1, rules);
+      BOOST_TEST((plan.assignments[0] == full_assignment(table.options())));
+      BOOST_TEST(plan.micro_batches[0] == 0);
+    }
+  }
+}
+
 BOOST_AUTO_TEST_CASE(reports_hold_every_client_and_segment) {
   const SegmentTable table = preset_table("micro");
   const FleetPlan plan =

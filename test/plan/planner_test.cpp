@@ -325,6 +325,9 @@ BOOST_AUTO_TEST_CASE(a_linear_model_is_planned_whole_or_not_at_all) {
   BOOST_TEST(cost.push_bytes == 7850 * 4);
   BOOST_TEST(cost.step_flops == 4.0 * 32 * 784 * 10);
   BOOST_TEST(cost.memory.total() == 4 * (3 * 7850 + 32 * (784 + 10)));
+  TrainingShape deltas;
+  deltas.deltas = true;  // what was received is held, too
+  BOOST_TEST(estimate_cost(table, whole, deltas).memory.total() == cost.memory.total() + 4 * 7850);
   for (const BalanceKind balance : {BalanceKind::deep, BalanceKind::balanced, BalanceKind::wide}) {
     const FleetPlan plan = plan_fleet(table, {}, {share(table, "1"), share(table, "1MiB")}, 5, {balance, 0});
     for (const Assignment& assignment : plan.assignments) BOOST_TEST((assignment == whole));

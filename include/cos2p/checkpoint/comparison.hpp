@@ -38,6 +38,7 @@ struct ComparedRun {
   /// took part.
   std::map<std::string, std::int64_t> peak_memory;
   std::vector<CurvePoint> curve;
+  std::map<std::string, std::string> options;  ///< all that were in effect; not part of its JSON
 };
 
 /// Sets time_to_target_s and bytes_to_target; a target of 0 sets none.

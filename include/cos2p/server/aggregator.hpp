@@ -79,8 +79,7 @@ class Aggregator {
   /// update came of yet, none.
   std::vector<UnitSet> kept_units(ClientId client, SegmentKind kind) const;
 
-  /// For checkpoints. Sums that were folded go along as they are held: as buffers again they would not be the
-  /// same updates.
+  /// For checkpoints. Updates that were folded into sums and not merged are not part of one.
   void save(Checkpoint& checkpoint) const;
   void restore(const Checkpoint& checkpoint);
 

@@ -148,6 +148,8 @@ class EventReader {
 
 /// Numbers of the parts in a run's directory, rising.
 std::vector<int> event_parts(const std::string& directory);
+/// Of all parts of a run's log; 0 where there is none.
+std::uint64_t event_log_bytes(const std::string& directory);
 std::string event_part_path(const std::string& directory, int part, const char* suffix);
 
 /// What a replay of one part found.
