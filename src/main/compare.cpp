@@ -60,7 +60,7 @@ std::string directory_name(const std::string& label, std::uint64_t seed) {
 /// The output directory: whose comparison it holds, and that nobody else works in it.
 class Workplace {
  public:
-  Workplace(const CommandLine& command, const std::vector<PlannedRun>& runs)
+  Workplace(const CommandLine& command, const std::vector<ComparisonRow>& rows)
       : directory_(command.options.output), record_(directory_ + "/comparison.toml") {
     std::error_code error;
     fs::create_directories(directory_ + "/runs", error);
@@ -75,14 +75,14 @@ class Workplace {
            "directory",
            directory_);
     }
-    remember(command, runs);
+    remember(command, rows);
   }
 
  private:
   /// What must be the same when the comparison goes on: all options that decide a result, and those in which
   /// a row's runs differ from them ("row LABEL --NAME"), its own and its method's.
   static std::map<std::string, std::string> identity(const CommandLine& command,
-                                                     const std::vector<PlannedRun>& runs) {
+                                                     const std::vector<ComparisonRow>& rows) {
     static const std::set<std::string> kFree{"output",   "quiet",           "jobs",
                                              "methods",  "seeds",           "for",
                                              "data-dir", "target-accuracy", "evaluation-batch"};
@@ -91,10 +91,11 @@ class Workplace {
     for (const auto& [name, value] : command.in_effect) {
       if (kFree.count(name) == 0) lines["--" + name] = value;
     }
-    for (const PlannedRun& run : runs) {
-      const std::string row = "row " + run.row.label;
+    for (const ComparisonRow& compared : rows) {
+      const std::string row = "row " + compared.label;
       lines[row] = "compared";
-      for (const auto& [name, value] : run.command.in_effect) {
+      // Of one seed, whatever seeds are compared: some options follow it.
+      for (const auto& [name, value] : run_command(command, compared, 0, command.options.output).in_effect) {
         if (kFree.count(name) != 0 || kOfARun.count(name) != 0) continue;
         const auto shared = command.in_effect.find(name);
         if (shared == command.in_effect.end() || shared->second != value) lines[row + " --" + name] = value;
@@ -104,9 +105,9 @@ class Workplace {
   }
 
   /// Rows and seeds may be added later; what is there already must not have changed.
-  void remember(const CommandLine& command, const std::vector<PlannedRun>& runs) const {
+  void remember(const CommandLine& command, const std::vector<ComparisonRow>& rows) const {
     constexpr const char* kBetween = " = ";
-    const std::map<std::string, std::string> now = identity(command, runs);
+    const std::map<std::string, std::string> now = identity(command, rows);
     std::map<std::string, std::string> before;
     if (fs::exists(record_)) {
       std::ifstream file(record_);
@@ -382,7 +383,7 @@ int run_compare(const CommandLine& command) {
   const ComparisonOptions& options = command.options.comparison;
   const std::vector<ComparisonRow> rows = comparison_rows(options);
   const std::vector<PlannedRun> runs = plan_runs(command, rows);
-  const Workplace workplace(command, runs);
+  const Workplace workplace(command, rows);
   install_signal_handlers(false);
   int code = 0;
   {

@@ -26,8 +26,8 @@ fi
 if command -v h5dump >/dev/null; then
   h5dump -a /runs/0000/method -d /runs/0000/curve whole/compare.h5 >dump.txt 2>&1 || bad "compare.h5: $(head -3 dump.txt)"
   grep -q '"co-s2p"' dump.txt || bad "compare.h5 lacks the method"
-  for run in "0000 uniform" "0002 samples"; do  # co-s2p's own default, and depthfl's
-    h5dump -a "/runs/${run% *}/options/weighting" whole/compare.h5 | grep -q "${run#* }" || bad "compare.h5 lacks the options of run $run"
+  for run in "0000 0.5" "0002 0"; do  # co-s2p's own default, and depthfl's
+    h5dump -a "/runs/${run% *}/options/logit-adjustment" whole/compare.h5 | grep -q "\"${run#* }\"" || bad "compare.h5 lacks the options of run $run"
   done
 fi
 
@@ -71,8 +71,8 @@ refused "not one of the methods" bad --methods co-s2p --for depthfl:rounds=3
 refused "beside --method depthfl" bad --methods depthfl:balance=deep
 refused "other options" whole --methods co-s2p --rounds 7
 # The value that co-s2p has anyway, but not its rival.
-refused "row depthfl --weighting was .samples., now it is as for all rows" whole --methods co-s2p,depthfl --rounds 6 --clients 6 \
-  --speeds 1,0.25 --weighting uniform
+refused "row depthfl --logit-adjustment was 0, now it is as for all rows" whole --methods co-s2p,depthfl --rounds 6 --clients 6 \
+  --speeds 1,0.25 --logit-adjustment 0.5
 mkdir -p run/runs && touch run/latest
 refused "something else" run --methods co-s2p
 expect 6 "output" "$COS2P_BINARY" compare "${TINY[@]}" --methods co-s2p --output out.txt/below
