@@ -17,7 +17,7 @@ if [[ -n ${SLURM_CPUS_PER_TASK:-} ]]; then
 fi
 
 # take_output ARGUMENTS...: sets `output` and, to what is left, `options`.
-output=runs/slurm-${SLURM_ARRAY_JOB_ID:-$SLURM_JOB_ID}  # the tasks of an array have one directory
+output=runs/slurm-$SLURM_JOB_ID
 options=()
 asked_rounds=""
 take_output() {

@@ -382,8 +382,10 @@ void SimulatedFleet::restore(const Checkpoint& checkpoint) {
   for (std::size_t c = 0; c < clients_.size(); ++c) {
     Client& client = clients_[c];
     client.next_index = client.task.next_round;
-    // A run between processes leaves these empty: then all start now.
-    client.start_s = c < state.next_start_s.size() ? state.next_start_s[c] : now_s_;
+    // A run between processes leaves these empty: then all start now who have not reported in an open round
+    // of lockstep.
+    const bool starts = core_.may_start(ClientId(narrow<std::int32_t>(c)));
+    client.start_s = c < state.next_start_s.size() ? state.next_start_s[c] : (starts ? now_s_ : -1);
     client.taking_part = c >= state.taking_part.size() || state.taking_part[c] != 0;
     client.back_s = c < state.away_until_s.size() ? state.away_until_s[c] : -1;
     const double idle_s = c < state.idle_since_s.size() ? state.idle_since_s[c] : -1;

@@ -63,8 +63,10 @@ Membership::Change Membership::judge(std::size_t i, double now_s) {
     member.seen_s = now_s;
   }
   // What it pushed before its farewell is taken first.
-  if (channel.closed_by_worker() && (!channel.slot_is_there() || silence > options_.worker_timeout_s))
-    return {i, MemberState::left, "said farewell"};
+  const bool silent = now_s - member.seen_s > options_.worker_timeout_s;
+  if (channel.closed_by_worker())
+    return !channel.slot_is_there() || silent ? Change{i, MemberState::left, "said farewell"}
+                                              : Change{i, member.state, ""};
   if (hooks_.process_gone && hooks_.process_gone(channel.worker()))
     return {i, MemberState::gone, member.joined ? "its connection ended" : "its process ended"};
   if (options_.bad_messages > 0 && member.bad_messages > options_.bad_messages) {

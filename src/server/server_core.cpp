@@ -105,10 +105,13 @@ void ServerCore::report(const Message& message, double now_s) {
   client.rounds = header.client_round + 1;
   if (!setup_.policy.lockstep()) aggregator_.set_round(ClientId(header.client), client.rounds);
   client.measured_memory = std::max(client.measured_memory, body.peak_memory);
-  history_.clients.push_back({state_round_, header.client, header.client_round, now_s, body});
+  const auto c = static_cast<std::size_t>(header.client);
+  // A report that was owed stands in the round before: a resume takes those of the open one for delivered.
+  const bool late = owing_[c] && header.server_round != state_round_;
+  history_.clients.push_back(
+      {late ? state_round_ - 1 : state_round_, header.client, header.client_round, now_s, body});
   if (on_reported) on_reported(history_.clients.back());
   keep_newest(history_.clients);
-  const auto c = static_cast<std::size_t>(header.client);
   if (owes(header, now_s)) {
     owing_[c] = false;
     activity_changed(ClientId(header.client), now_s);

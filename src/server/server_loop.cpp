@@ -155,7 +155,8 @@ class ServerLoop {
         [this, workers = static_cast<int>(channels_.size())] { core_.set_channels(workers, 0); });
     for (std::size_t i = 0; i < channels_.size(); ++i) hand_tasks(i);
     merger_.run_on_core([this, clients = roster_.free_clients()] { set_present(clients, false); });
-    publish(Notice::Phase::running, merger_.round());
+    publish(Notice::Phase::running,
+            notice_.round);  // a round that has closed since is told below, with its tasks
     lonely_since_s_ = monotonic_seconds();
     double looked_s = 0;
     int idle_turns = 0;

@@ -215,7 +215,7 @@ BOOST_AUTO_TEST_CASE(published_policies_are_settings_of_the_rule) {
       parse({"train", "--policy", "fedasync", "--server-learning-rate", "0.6"}).options.policy.server_rate ==
       0.6);
   BOOST_TEST(fedasync.policy.server_momentum == 0);  // the method's own would be another
-  const RunOptions rival = parse({"train", "--policy", "fedbuff", "--method", "heterofl"}).options;
+  const RunOptions rival = parse({"train", "--policy", "fedbuff", "--method", "fjord"}).options;
   BOOST_TEST((rival.policy.weighting == WeightingKind::uniform));
   const CommandLine line = parse({"train", "--policy", "fedbuff", "--min-updates", "5"});
   const PolicyOptions& fedbuff = line.options.policy;

@@ -111,7 +111,9 @@ expect 2 "broken, line 2: data=/two of a is data=/one in a line before" "${clust
 echo a >alone
 expect 2 "has one rank" "${cluster[@]}" --hostfile alone -- train
 expect 2 "cannot be read" "${cluster[@]}" --hostfile missing -- train
-expect 2 "a data=DIR and the command a --data-dir" "${cluster[@]}" --hostfile hosts -- train --data-dir d
+expect 2 "a data=DIR and the command, or its --config, a data-dir" "${cluster[@]}" --hostfile hosts -- train --data-dir d
+echo 'data-dir = "d"' >with-data.toml
+expect 2 "a data=DIR and the command, or its --config, a data-dir" "${cluster[@]}" --hostfile hosts --config with-data.toml -- train
 expect 2 "a device= and the command --budgets or --fleet" "${cluster[@]}" --hostfile hosts -- train --memory-budget 1
 echo "a slots=2 device=nothing.json" >no-profile
 expect 2 "the profile of a cannot be read" "${cluster[@]}" --hostfile no-profile -- train
