@@ -40,10 +40,10 @@ done
 # co-s2p without each of its parts: without micro-batches, so that the smallest clients are narrowed and masks matter. Alternatives are not
 # in the tables by default.
 semi_async=co-s2p:policy=semi-async:min-updates=4
-ablation=$semi_async:rounds=120,co-s2p,co-s2p:distillation=none,co-s2p:rolling-windows=true
+ablation=$semi_async:rounds=90,co-s2p,co-s2p:distillation=none,co-s2p:rolling-windows=true
 for rule in straight-through hard-concrete taylor magnitude random; do ablation+=,co-s2p:micro-batch=0:width-rule=$rule; done
 ablation+=,co-s2p:logit-adjustment=0,co-s2p:server-momentum=0
-alternatives=$semi_async:rounds=120:merge=values:server-momentum=0.5,co-s2p:balance=balanced,co-s2p:feature-hint=0.3
+alternatives=$semi_async:rounds=90:merge=values:server-momentum=0.5,co-s2p:balance=balanced,co-s2p:feature-hint=0.3
 alternatives+=,depthfl:logit-adjustment=0.5:server-momentum=0.5
 # Every method gets four trials, on a seed that no table has: rivals four rates; co-s2p three, and the best of them without logit
 # adjustment. Half of the rounds tell rates apart on pictures; on texts the models have then just begun to learn. Merges of few updates want
@@ -51,7 +51,7 @@ alternatives+=,depthfl:logit-adjustment=0.5:server-momentum=0.5
 rates=(0.002 0.004 0.008)
 highest_rate=0.016
 rivals=$(tr , '\n' <<<"$methods" | grep -vx co-s2p | paste -sd , || true)
-declare -A tuning_rounds=([fashion-mnist]=30 [cifar-10]=30 [20-newsgroups]=60 [sst-2]=60)
+declare -A tuning_rounds=([fashion-mnist]=24 [cifar-10]=24 [20-newsgroups]=45 [sst-2]=45)
 compare() { "$program" compare --jobs "$jobs" "$@"; }
 at_the_end=(--evaluate-every 0)  # all that a table without a target needs
 best_trials() {  # DIRECTORY: a line for each method, METHOD:OPTION=VALUE,...; its trials are directories named by their options
@@ -66,6 +66,9 @@ for method, (_, options) in best.items():
 PYTHON
 }
 rate_of() { sed -n 's/^co-s2p:.*\(learning-rate=[0-9.]*\).*/\1/p'; }
+for set in ${sets//,/ }; do
+  [[ -d $data/$set ]] || { echo "run.sh: $data/$set is missing (--data has a directory for each set, named as the set), see datasets/README.md" >&2 && exit 3; }
+done
 for set in ${sets//,/ }; do
   common=(--config "$here/$set.toml" --data-dir "$data/$set")
   tuning=$output/$set/tuning
@@ -110,11 +113,11 @@ print(*[client["memory_budget_bytes"] for client in json.load(sys.stdin)["client
         budgets=(--budgets "$budgets" --compute-budgets "1,0.5,0.25,0.125")
         rows=co-s2p,depthfl
         if [[ $table == semi-async ]]; then
-          rows=$semi_async:rounds=160,$semi_async:rounds=120  # as many client rounds as in a synchronous run take 120
+          rows=$semi_async:rounds=120,$semi_async:rounds=90  # as many client rounds as in a synchronous run take 90
           tuning=$output/$set/tuning-semi-async
           extra=("${at_the_end[@]}" "${budgets[@]}")
           adjustment=$(sed -n 's/^co-s2p:.*\(logit-adjustment=[0-9.]*\).*/\1/p' "$tuned")
-          for rate in "${rates[@]}"; do trial "$semi_async:rounds=160" "learning-rate=$rate" ${adjustment:+"$adjustment"}; done
+          for rate in "${rates[@]}"; do trial "$semi_async:rounds=120" "learning-rate=$rate" ${adjustment:+"$adjustment"}; done
           tuned=$output/$set/tuned-semi-async
           best_trials "$tuning" | sed "s/^co-s2p:.*:learning-rate/co-s2p:learning-rate/" >"$tuned"
         fi

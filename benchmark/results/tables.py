@@ -92,8 +92,7 @@ def main():
         "memory": [("accuracy", accuracy), ("MiB", memory)],
     }
     columns["alternatives"] = columns["ablation"]
-    # "time" is "paced" without budgets of compute, as earlier runs had it.
-    columns["paced"] = columns["semi-async"] = columns["time"] = columns["ablation"] + [
+    columns["paced"] = columns["semi-async"] = columns["ablation"] + [
         ("s to target", seconds_to_target), ("utilisation", lambda rows: f"{100 * statistics.mean(numbers(rows, 'utilisation')):.0f} %")]
     for name, of in columns.items():
         found = {s: rows_of(output / s / name / "compare.csv") for s in sets}
